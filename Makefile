@@ -1,0 +1,50 @@
+# Everything a change needs: `make check` before it is proposed.
+
+.DEFAULT_GOAL := help
+
+LINT := go tool -modfile=tools/go.mod golangci-lint
+
+# A run on a server executes every test, whatever an earlier run cached.
+TEST_FLAGS := -race -timeout 10m $(if $(CI),-count=1)
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: check
+check: fmt-check vet lint test ## Everything a change must pass
+
+.PHONY: fmt
+fmt: ## Format the code
+	gofmt -s -w .
+
+.PHONY: fmt-check
+fmt-check: ## Fail on code that is not formatted
+	@unformatted=$$(gofmt -s -l .) && if test -n "$$unformatted"; then \
+		echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: vet
+vet: ## Find what the compiler does not
+	go vet -tags interop ./...
+
+.PHONY: lint
+lint: ## Check style and layering (.golangci.yml)
+	$(LINT) run
+
+.PHONY: test
+test: ## Run the tests, with a real redis-server and the race detector
+	scripts/deps
+	go test $(TEST_FLAGS) ./...
+
+.PHONY: build
+build: ## Build the static binary bin/freshet
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/freshet ./cmd/freshet
+
+.PHONY: interop
+interop: ## Run the guide's Node.js and Python clients against the SDK
+	scripts/deps interop
+	go test -tags interop -timeout 5m -count=1 ./interop
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin interop/node/node_modules
