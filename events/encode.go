@@ -1,0 +1,174 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+	"unicode/utf8"
+
+	"github.com/shopspring/decimal"
+)
+
+// timeFormat is how times stand in data and on the envelope, in UTC.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// maxExponent bounds the size of a number: beyond it, JSON readers overflow.
+const maxExponent = 308
+
+// Encode returns the payload's data: a JSON object in the order of the Go
+// fields. Empty fields are absent, or null where the guide's publisher writes
+// null; numbers are exact; text is UTF-8 with no more escapes than JSON needs.
+func Encode(p Payload) ([]byte, error) {
+	v, err := valueOf(p)
+	if err != nil {
+		return nil, err
+	}
+	if e, ok := v.Interface().(InterApp); ok {
+		if len(e.Data) == 0 {
+			return []byte("{}"), nil
+		}
+		return appendRaw(nil, e.Data)
+	}
+	b := append(make([]byte, 0, 256), '{')
+	fields := p.Type().plan.fields
+	for i := range fields {
+		f := &fields[i]
+		if f.Envelope {
+			continue
+		}
+		before := len(b)
+		if before > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), f.Name...), '"', ':')
+		fv := v.Field(f.index)
+		switch {
+		case !isEmpty(fv) || f.always:
+			if b, err = appendValue(b, fv); err != nil {
+				return nil, &FieldError{typeLabel(p.Type()), "data." + f.Name, err.Error()}
+			}
+		case f.null:
+			b = append(b, "null"...)
+		default:
+			b = b[:before]
+		}
+	}
+	return append(b, '}'), nil
+}
+
+// valueOf returns the struct that p is or points to.
+func valueOf(p Payload) (reflect.Value, error) {
+	v := reflect.ValueOf(p)
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct {
+		return v, errors.New("no payload given")
+	}
+	return v, nil
+}
+
+// isEmpty tells whether a field's value stands for an absent one. A decimal
+// never does, and neither does a map without members.
+func isEmpty(v reflect.Value) bool {
+	switch x := v.Interface().(type) {
+	case decimal.Decimal:
+		return false
+	case json.RawMessage:
+		return len(x) == 0
+	}
+	return v.IsZero()
+}
+
+func appendValue(b []byte, v reflect.Value) ([]byte, error) {
+	switch x := v.Interface().(type) {
+	case string:
+		return appendString(b, x)
+	case *bool:
+		return fmt.Appendf(b, "%t", *x), nil
+	case int64:
+		return fmt.Appendf(b, "%d", x), nil
+	case decimal.Decimal:
+		return appendDecimal(b, x)
+	case *decimal.Decimal:
+		return appendDecimal(b, *x)
+	case time.Time:
+		if y := x.UTC().Year(); y < 1 || y > 9999 {
+			return nil, errors.New("must be within the years 1 to 9999")
+		}
+		return append(x.UTC().AppendFormat(append(b, '"'), timeFormat), '"'), nil
+	case json.RawMessage:
+		return appendRaw(b, x)
+	default:
+		return appendJSON(b, x)
+	}
+}
+
+// appendString appends s as JSON does in the publishers of the suite: with no
+// escape that is not needed. Text that is not UTF-8 is refused, not mended.
+func appendString(b []byte, s string) ([]byte, error) {
+	if !utf8.ValidString(s) {
+		return nil, errors.New("must be UTF-8")
+	}
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	from := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(b, s[from:i]...)
+		from = i + 1
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\b':
+			b = append(b, '\\', 'b')
+		case '\f':
+			b = append(b, '\\', 'f')
+		case '\n':
+			b = append(b, '\\', 'n')
+		case '\r':
+			b = append(b, '\\', 'r')
+		case '\t':
+			b = append(b, '\\', 't')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+		}
+	}
+	return append(append(b, s[from:]...), '"'), nil
+}
+
+func appendDecimal(b []byte, d decimal.Decimal) ([]byte, error) {
+	if !inRange(d) {
+		return nil, errors.New("number out of range")
+	}
+	return append(b, d.String()...), nil
+}
+
+func inRange(d decimal.Decimal) bool {
+	e := int64(d.Exponent())
+	return e >= -maxExponent && e+int64(d.NumDigits()) <= maxExponent
+}
+
+func appendRaw(b []byte, raw json.RawMessage) ([]byte, error) {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, raw); err != nil {
+		return nil, errors.New("must be JSON")
+	}
+	return append(b, compact.Bytes()...), nil
+}
+
+func appendJSON(b []byte, v any) ([]byte, error) {
+	buffer := bytes.NewBuffer(b)
+	e := json.NewEncoder(buffer)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, errors.New("has no JSON form")
+	}
+	return bytes.TrimSuffix(buffer.Bytes(), []byte{'\n'}), nil
+}

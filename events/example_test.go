@@ -1,0 +1,67 @@
+package events_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/freshet/freshet/events"
+)
+
+func ExampleValidate() {
+	err := events.Validate(events.UserCreated{UserID: "u-1", CreatedAt: time.Now()})
+	fmt.Println(err)
+	// Output: user_created: data.email: required
+}
+
+func ExampleParse() {
+	p, err := events.Parse("credit.allocated", []byte(`{"entityId":"org-1","amount":2.50,"allocationId":"alloc-1"}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(p.(events.CreditAllocated).Amount)
+
+	_, err = events.Parse("user_craeted", nil)
+	fmt.Println(err)
+	// Output:
+	// 2.5
+	// unknown event type "user_craeted"; did you mean "user_created"?
+}
+
+func ExampleEncode() {
+	data, err := events.Encode(events.CreditAllocated{EntityID: "org-1", Amount: decimal.RequireFromString("9007199254740993.5")})
+	fmt.Println(string(data), err)
+	// Output: {"entityId":"org-1","amount":9007199254740993.5} <nil>
+}
+
+func ExampleDecode() {
+	env := &events.Envelope{Data: json.RawMessage(`{"userId":"u-1","email":"ada@example.com"}`)}
+	user, err := events.Decode[events.UserCreated](env)
+	fmt.Println(user.Email, user.Active(), err)
+	// Output: ada@example.com true <nil>
+}
+
+func ExampleRoleCreated_FanOut() {
+	role := events.RoleCreated{RoleID: "r-1", Permissions: events.Permissions{
+		"crm": {"leads": {"read", "create"}},
+		"hr":  {"employees": {"read"}},
+	}}
+	for _, e := range role.FanOut() {
+		fmt.Println(e.App, e.Permissions)
+	}
+	// Output:
+	// crm map[crm:map[leads:[read create]]]
+	// hr map[hr:map[employees:[read]]]
+}
+
+func ExampleLookup() {
+	for _, stream := range []string{"crm:sync:user:user_created", "inter-app-events"} {
+		fmt.Printf("%T\n", events.Lookup(stream, "user.created").New())
+	}
+	// Output:
+	// *events.UserCreated
+	// *events.AppUserCreated
+}

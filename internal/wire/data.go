@@ -1,0 +1,354 @@
+package wire
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/freshet/freshet/events"
+)
+
+// data reads the payload, sets the entity that it is about, and leaves one
+// JSON object in the catalogue's names in the envelope.
+func (r *reading) data() *Refusal {
+	switch t := r.env.Type; {
+	case t.Shape == events.ShapeAcknowledgment:
+		return r.acknowledgment()
+	case t.Shape == events.ShapeInterApp:
+		return r.interApp()
+	case !r.named.data.given && (t.Shape == events.ShapeCredit || t.Shape == events.ShapeConsumption):
+		return r.flatCredit()
+	case !r.named.data.given:
+		return r.flatData()
+	}
+	text, refusal := r.object("data", r.named.data.text)
+	if refusal != nil {
+		return refusal
+	}
+	return r.fromMembers(text)
+}
+
+// fromMembers takes the scanned object for data.
+func (r *reading) fromMembers(text string) *Refusal {
+	t := r.env.Type
+	for i := range r.json.members {
+		m := &r.json.members[i]
+		if m.name == "tenantId" && m.kind() == jsonString && m.text() != r.env.Tenant {
+			r.warn("data.tenantId: another tenant than the envelope's, ignored")
+		}
+		if f := t.Field(m.name); f != nil && !isAmount(f) {
+			if refusal := checkKind(f, m); refusal != nil {
+				return refusal
+			}
+		}
+	}
+	if t.Field("amount") != nil {
+		if refusal := r.amountOfData(); refusal != nil {
+			return refusal
+		}
+	}
+	if refusal := r.entity(); refusal != nil {
+		return refusal
+	}
+	if err := events.ValidID(r.env.Entity.ID); err != nil {
+		return &Refusal{BadID, "entityId", err.Error()}
+	}
+	r.identify()
+	r.env.Data = r.withAdded(text)
+	if t.Shape == events.ShapeAssignment && r.env.Metadata == nil {
+		return r.metadataOfData()
+	}
+	return nil
+}
+
+// member returns a scanned member of data, one that was added first; nil when
+// it is absent or null.
+func (r *reading) member(name string) *member {
+	for _, list := range [][]member{r.added, r.json.members} {
+		for i := range list {
+			if m := &list[i]; m.name == name && m.kind() != jsonNull {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+// id returns an id of data, "" when it is absent.
+func (r *reading) id(name string) string {
+	m := r.member(name)
+	if m == nil || m.kind() != jsonString {
+		return ""
+	}
+	return scalarText(m.text(), false)
+}
+
+// set adds a member to data, in place of the publisher's if there is one.
+func (r *reading) set(name, value string) {
+	r.added = append(r.added, member{name, value})
+}
+
+func (r *reading) setText(name, text string) { r.set(name, string(appendQuoted(nil, text))) }
+
+// withAdded returns the object with the added members behind its own.
+func (r *reading) withAdded(text string) []byte {
+	if len(r.added) == 0 {
+		return []byte(text)
+	}
+	b := append(make([]byte, 0, len(text)+64), '{')
+	for _, m := range r.json.members {
+		if !slices.ContainsFunc(r.added, func(a member) bool { return a.name == m.name }) {
+			b = appendMember(b, m)
+		}
+	}
+	for _, m := range r.added {
+		b = appendMember(b, m)
+	}
+	return append(b, '}')
+}
+
+func appendMember(b []byte, m member) []byte {
+	if len(b) > 1 {
+		b = append(b, ',')
+	}
+	b = append(appendQuoted(b, m.name), ':')
+	return append(b, m.value...)
+}
+
+// metadataOfData reads what an assignment carries as data.metadata.
+func (r *reading) metadataOfData() *Refusal {
+	m := r.member("metadata")
+	if m == nil || m.kind() != jsonObject {
+		return nil
+	}
+	if _, refusal := r.json.scan("data.metadata", m.value); refusal != nil {
+		return refusal
+	}
+	return r.readMetadata(r.json.members)
+}
+
+// flatData builds data from payload fields at the top level of the entry.
+func (r *reading) flatData() *Refusal {
+	t := r.env.Type
+	b := []byte{'{'}
+	known := false
+	for i, f := range r.fields {
+		if ofEnvelope(f.Name) {
+			continue
+		}
+		field := t.Field(f.Name)
+		value, refusal := r.flatValue(field, f, i)
+		if refusal != nil {
+			return refusal
+		}
+		if value == "" {
+			continue
+		}
+		known = known || field != nil
+		b = appendMember(b, member{f.Name, value})
+	}
+	if !known {
+		return &Refusal{Reason: MissingField, Field: "data"}
+	}
+	r.warn("data: absent, taken from the fields beside it")
+	text := string(append(b, '}'))
+	if _, refusal := r.json.scan("data", text); refusal != nil {
+		return refusal
+	}
+	return r.fromMembers(text)
+}
+
+// flatValue returns the JSON of a top-level payload field; "" for absent. A
+// field that the catalogue does not know is a string.
+func (r *reading) flatValue(field *events.DataField, f events.Field, place int) (string, *Refusal) {
+	text := scalarText(f.Value, r.quotedEra)
+	if text == "" && f.Value != "" && f.Value != `""` {
+		return "", nil
+	}
+	if field != nil && field.Kind != events.KindString {
+		if text == "" {
+			return "", nil
+		}
+		switch field.Kind {
+		case events.KindBool, events.KindInt, events.KindDecimal:
+			if text == "true" || text == "false" || isNumber(text) {
+				return text, nil
+			}
+		case events.KindObject, events.KindAny:
+			if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
+				_, refusal := r.json.scan(field.Name, text)
+				return text, refusal
+			}
+		case events.KindTime:
+			text = strings.Trim(text, `"`)
+		}
+	}
+	if strings.ToValidUTF8(text, "") != text {
+		return "", &Refusal{BadUTF8, fieldLabel(place, f.Name), "not UTF-8"}
+	}
+	return string(appendQuoted(nil, text)), nil
+}
+
+// flatCredit builds the data of credit-events, whose shapes have none: the
+// flat fields, and of the metadata what the catalogue counts as data.
+func (r *reading) flatCredit() *Refusal {
+	t := r.env.Type
+	var lifted []member
+	if r.env.Metadata != nil { // still in the scanner
+		for _, m := range r.json.members {
+			f := t.Field(m.name)
+			if f == nil || m.kind() == jsonNull || m.name == "entityId" || isAmount(f) {
+				continue
+			}
+			if f.Kind == events.KindID && m.kind() == jsonNumber {
+				m.value = `"` + m.value + `"`
+			}
+			if refusal := checkKind(f, &m); refusal != nil {
+				r.warn("metadata." + f.Name + ": " + string(refusal.Reason) + ", left out")
+				continue
+			}
+			lifted = append(lifted, m)
+		}
+	}
+	amount, refusal := r.flatAmount()
+	if refusal != nil {
+		return refusal
+	}
+	b := []byte{'{'}
+	if id := r.named.entityID; id != "" {
+		b = appendMember(b, member{"entityId", string(appendQuoted(nil, id))})
+	}
+	b = appendMember(b, member{"amount", amount})
+	flat := map[string]bool{}
+	for i, f := range r.fields {
+		field := t.Field(f.Name)
+		if field == nil || isAmount(field) || ofEnvelope(f.Name) {
+			continue
+		}
+		value, refusal := r.flatValue(field, f, i)
+		if refusal != nil {
+			return refusal
+		}
+		if value != "" && value != `""` {
+			b = appendMember(b, member{f.Name, value})
+			flat[f.Name] = true
+		}
+	}
+	for _, m := range lifted {
+		if !flat[m.name] {
+			b = appendMember(b, m)
+		}
+	}
+	text := string(append(b, '}'))
+	if _, refusal := r.json.scan("data", text); refusal != nil {
+		return refusal
+	}
+	return r.fromMembers(text)
+}
+
+func (r *reading) acknowledgment() *Refusal {
+	original, _ := r.flat("originalEventId")
+	original = scalarText(original, r.quotedEra)
+	status, _ := r.flat("status")
+	status = scalarText(status, r.quotedEra)
+	switch {
+	case original == "":
+		return &Refusal{Reason: MissingField, Field: "originalEventId"}
+	case status == "":
+		return &Refusal{Reason: MissingField, Field: "status"}
+	case !events.KnownStatus(status):
+		return &Refusal{Validation, "status", "not a known status"}
+	}
+	if err := events.ValidID(original); err != nil {
+		return &Refusal{BadID, "originalEventId", err.Error()}
+	}
+	data, refusal := r.objectOrEmpty("acknowledgmentData", r.named.acknowledgmentData)
+	if refusal != nil {
+		return refusal
+	}
+	r.env.Entity = events.Entity{Type: r.env.Type.Entity, ID: original}
+	b := appendMember([]byte{'{'}, member{"originalEventId", string(appendQuoted(nil, original))})
+	b = appendMember(b, member{"status", string(appendQuoted(nil, status))})
+	b = appendMember(b, member{"acknowledgmentData", data})
+	r.env.Data = append(b, '}')
+	return nil
+}
+
+// interApp reads an event between applications. Of era v2 there are entries
+// that carry one, addresses included, as the data of a sync stream.
+func (r *reading) interApp() *Refusal {
+	eventData := r.named.eventData
+	if !eventData.given && r.named.data.given {
+		if _, refusal := r.object("data", r.named.data.text); refusal != nil {
+			return refusal
+		}
+		if source := r.id("sourceApplication"); source != "" {
+			r.env.Source = source
+		}
+		r.env.Target, r.env.PublishedBy = r.id("targetApplication"), r.id("publishedBy")
+		if m := r.member("eventData"); m != nil {
+			eventData = jsonField{m.value, true}
+		}
+	}
+	text, refusal := r.objectOrEmpty("eventData", eventData)
+	if refusal != nil {
+		return refusal
+	}
+	if text == "{}" {
+		r.json.members = r.json.members[:0]
+	}
+	if r.env.Target == "" {
+		r.warn("targetApplication: absent")
+	}
+	return r.fromMembers(text)
+}
+
+// objectOrEmpty is object for a field that may be absent or empty.
+func (r *reading) objectOrEmpty(field string, f jsonField) (string, *Refusal) {
+	if f.text == "" || f.text == `""` && r.quotedEra {
+		return "{}", nil
+	}
+	return r.object(field, f.text)
+}
+
+// checkKind refuses a member of data that its Go field could not take.
+func checkKind(f *events.DataField, m *member) *Refusal {
+	kind := m.kind()
+	if kind == jsonNull {
+		return nil
+	}
+	refuse := func(reason Reason, detail string) *Refusal { return &Refusal{reason, "data." + f.Name, detail} }
+	ok := true
+	switch f.Kind {
+	case events.KindString:
+		ok = kind == jsonString
+	case events.KindID:
+		ok = kind == jsonString
+		if id := m.text(); ok && id != "" {
+			if err := events.ValidID(id); err != nil {
+				return refuse(BadID, err.Error())
+			}
+		}
+	case events.KindBool:
+		ok = kind == jsonTrue || kind == jsonFalse
+	case events.KindInt:
+		ok = kind == jsonNumber
+		if _, err := strconv.ParseInt(m.value, 10, 64); ok && err != nil {
+			return refuse(BadNumber, "must be a whole number")
+		}
+	case events.KindDecimal:
+		ok = kind == jsonNumber || kind == jsonString && isNumber(m.text()) && numberInRange(m.text())
+	case events.KindTime:
+		ok = kind == jsonString
+		if _, err := time.Parse(time.RFC3339Nano, m.text()); ok && err != nil {
+			return refuse(BadTimestamp, "not ISO 8601 with a zone")
+		}
+	case events.KindObject:
+		ok = kind == jsonObject
+	}
+	if !ok {
+		return refuse(BadJSONType, "must be of kind "+string(f.Kind))
+	}
+	return nil
+}

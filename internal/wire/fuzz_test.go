@@ -1,0 +1,66 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/freshet/freshet/events"
+	"github.com/freshet/freshet/internal/wire"
+)
+
+// FuzzDecode takes an entry as text: the stream, then name and value of each
+// field, a line each.
+func FuzzDecode(f *testing.F) {
+	for i, v := range vectors(f) {
+		if i%5 == 0 {
+			lines := []string{v.entry.Stream}
+			for _, field := range v.entry.Fields {
+				lines = append(lines, field.Name, field.Value)
+			}
+			f.Add(strings.Join(lines, "\n"))
+		}
+	}
+	f.Add("credit-events:t\neventType\n\"credit.allocated\"\ntenantId\n\"t\"\nentityId\nnull\namount\n\"1\"")
+	f.Add("{a:sync:b}:retry:g\nevent\n{\"eventType\":\"user_created\"}\nfreshet-id\n1-1")
+	f.Fuzz(func(t *testing.T, text string) {
+		lines := strings.Split(text, "\n")
+		e := wire.Entry{Stream: lines[0], ID: wire.ID{Ms: 1764849600000}}
+		for i := 1; i+1 < len(lines); i += 2 {
+			e.Fields = append(e.Fields, events.Field{Name: lines[i], Value: lines[i+1]})
+		}
+		env, refusal := decoder.Decode(&e)
+		if env == nil || env.Identity == "" {
+			t.Fatalf("envelope %+v", env)
+		}
+		if env.Tenant != "" && events.ValidTenant(env.Tenant) != nil {
+			t.Fatalf("tenant %q", env.Tenant)
+		}
+		if refusal != nil {
+			if refusal.Reason == "" || refusal.Field == "" {
+				t.Fatalf("refusal %+v", refusal)
+			}
+			return
+		}
+		if env.Type == nil {
+			return
+		}
+		if env.Tenant == "" && env.Type.Shape != events.ShapeAcknowledgment {
+			t.Fatal("accepted without a tenant")
+		}
+		if err := events.ValidID(env.Entity.ID); err != nil {
+			t.Fatalf("entity %q: %v", env.Entity.ID, err)
+		}
+		var data map[string]json.RawMessage
+		if err := json.Unmarshal(env.Data, &data); err != nil || !utf8.Valid(env.Data) {
+			t.Fatalf("data %q: %v", env.Data, err)
+		}
+		if env.Metadata != nil && !json.Valid(env.Metadata) {
+			t.Fatalf("metadata %q", env.Metadata)
+		}
+		if env.Type.Field("amount") != nil && string(data["amount"]) == "" {
+			t.Fatalf("no amount in %s", env.Data)
+		}
+	})
+}
