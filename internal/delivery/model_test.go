@@ -1,0 +1,232 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/freshet/freshet/internal/wire"
+)
+
+// The model: whatever is published, however handlers end, whatever calls of
+// the transport are lost, and however often the consumer is killed, every
+// entry is handled, dead-lettered or still pending; an entity's events are
+// handled one at a time and begin in order.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := drawScript(rt)
+		var broken error
+		synctest.Test(t, func(t *testing.T) { broken = s.play(t) })
+		if broken != nil {
+			rt.Fatal(broken)
+		}
+	})
+}
+
+type script struct {
+	publishes  []publish
+	kills      []time.Duration // after which the running engine is killed, one by one
+	faults     map[int]bool    // which calls of the transport fail; odd ones after their effect
+	concurrent int
+	inFlight   int
+	takeOver   bool
+}
+
+type publish struct {
+	at       time.Duration
+	stream   string
+	entity   string
+	kind     string
+	outcomes []string // of its attempts; then it succeeds
+}
+
+func drawScript(t *rapid.T) script {
+	streams := []string{"s1", "s2", "s3"}
+	ms := func(label string, most int) time.Duration {
+		return time.Duration(rapid.IntRange(0, most).Draw(t, label)) * time.Millisecond
+	}
+	var s script
+	for range rapid.IntRange(1, 40).Draw(t, "n") {
+		s.publishes = append(s.publishes, publish{
+			at:       ms("at", 3000),
+			stream:   rapid.SampledFrom(streams).Draw(t, "stream"),
+			entity:   rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "entity"),
+			kind:     rapid.SampledFrom([]string{"single", "single", "batch", "batch", "skip", "bad"}).Draw(t, "kind"),
+			outcomes: rapid.SliceOfN(rapid.SampledFrom([]string{"ok", "fail", "slow", "permanent", "unavailable", "panic", "later"}), 0, 4).Draw(t, "outcomes"),
+		})
+	}
+	slices.SortStableFunc(s.publishes, func(a, b publish) int { return int(a.at - b.at) })
+	for range rapid.IntRange(0, 3).Draw(t, "kills") {
+		s.kills = append(s.kills, ms("kill", 2000))
+	}
+	s.faults = map[int]bool{}
+	for _, n := range rapid.SliceOfN(rapid.IntRange(0, 120), 0, 8).Draw(t, "faults") {
+		s.faults[n] = true
+	}
+	s.concurrent = rapid.IntRange(1, 4).Draw(t, "concurrency")
+	s.inFlight = rapid.IntRange(3, 30).Draw(t, "inFlight")
+	s.takeOver = rapid.Bool().Draw(t, "takeOver")
+	return s
+}
+
+var errModel = errors.New("no luck")
+
+func (s script) play(t *testing.T) error {
+	srv := newServer("s1", "s2", "s3")
+	outcomes := map[wire.Ref][]string{}
+	tries := map[wire.Ref]int{}
+	succeeded := map[wire.Ref]bool{}
+	dead := context.Background()
+
+	var published []wire.Ref
+	kinds := map[wire.Ref]string{}
+	entities := map[wire.Ref]string{}
+	go func() {
+		began := time.Now()
+		for _, p := range s.publishes {
+			time.Sleep(p.at - time.Since(began))
+			ref := srv.publish(p.stream, p.entity, p.kind)
+			srv.mu.Lock()
+			outcomes[ref] = p.outcomes
+			kinds[ref], entities[ref] = p.kind, p.entity
+			published = append(published, ref)
+			srv.mu.Unlock()
+		}
+	}()
+
+	var rec *recorder
+	handle := func(alive context.Context) func(ctx context.Context, m *Message) error {
+		return func(ctx context.Context, m *Message) error {
+			ref := m.Entry.Ref()
+			srv.mu.Lock()
+			n := tries[ref]
+			tries[ref]++
+			outcome := "ok"
+			if n < len(outcomes[ref]) {
+				outcome = outcomes[ref][n]
+			}
+			srv.mu.Unlock()
+			if alive.Err() != nil {
+				return errModel // the process is dead: nothing it does has an effect
+			}
+			switch outcome {
+			case "fail":
+				return errModel
+			case "slow":
+				select {
+				case <-time.After(700 * time.Millisecond):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			case "permanent":
+				return Permanent(errModel)
+			case "unavailable":
+				return Unavailable(errModel)
+			case "later":
+				return RetryAfter(errModel, 300*time.Millisecond)
+			case "panic":
+				panic("no luck")
+			}
+			srv.mu.Lock()
+			succeeded[ref] = true
+			srv.mu.Unlock()
+			return nil
+		}
+	}
+
+	calls := 0
+	run := func(name string, life time.Duration) error {
+		alive, kill := context.WithCancel(dead)
+		defer kill()
+		rec = newRecorder(t, handle(alive))
+		c := &client{server: srv, name: name}
+		c.fault = func(string) error {
+			srv.mu.Lock()
+			defer srv.mu.Unlock()
+			if alive.Err() != nil {
+				return errNetwork
+			}
+			calls++
+			if s.faults[calls] {
+				return errNetwork
+			}
+			return nil
+		}
+		cfg := config(c, rec)
+		cfg.Concurrency, cfg.MaxInFlight = s.concurrent, s.inFlight
+		cfg.HandlerTimeout, cfg.Lease = 500*time.Millisecond, 2*time.Second
+		cfg.BackoffMax = time.Second
+		cfg.TakeOver = s.takeOver
+		cfg.StopWhenDrained = life == 0
+		r := start(t, cfg)
+		defer r.stop()
+		if life == 0 {
+			return r.wait()
+		}
+		inHand := time.NewTicker(50 * time.Millisecond)
+		defer inHand.Stop()
+		time.Sleep(life)
+		kill()
+		r.engine.Abort(errModel)
+		if err := r.wait(); !errors.Is(err, errModel) {
+			return fmt.Errorf("aborted Run returned %v", err)
+		}
+		return s.checkOrder(rec, entities)
+	}
+	for i, life := range s.kills {
+		if err := run(fmt.Sprintf("c%d", i), life+time.Millisecond); err != nil {
+			return err
+		}
+	}
+	time.Sleep(3100 * time.Millisecond) // everything is published
+	if err := run("last", 0); err != nil {
+		return err
+	}
+	if err := s.checkOrder(rec, entities); err != nil {
+		return err
+	}
+
+	if n := srv.pendingCount(); n > 0 {
+		return fmt.Errorf("%d entries pending after all was said to be settled", n)
+	}
+	buried := map[wire.Ref]int{}
+	for _, l := range srv.letters {
+		buried[l.Entry.Ref()]++
+	}
+	for _, ref := range published {
+		switch n := buried[ref]; {
+		case n > 1:
+			return fmt.Errorf("%v has %d dead letters", ref, n)
+		case kinds[ref] == "bad" && n == 0:
+			return fmt.Errorf("%v was refused and has no dead letter", ref)
+		case kinds[ref] == "skip" || kinds[ref] == "bad":
+		case n == 0 && !succeeded[ref]:
+			return fmt.Errorf("%v was neither handled nor dead-lettered", ref)
+		}
+	}
+	return nil
+}
+
+// checkOrder checks the order in which one engine began the events of each
+// entity: an event may be tried again, but never before an older one that
+// the engine came to handle later. Entries that were pending with another
+// consumer come late, so without a takeover only first attempts are judged.
+func (s script) checkOrder(rec *recorder, entities map[wire.Ref]string) error {
+	last := map[string]wire.ID{}
+	for _, a := range rec.attempts() {
+		if a.attempt > 1 {
+			continue
+		}
+		if a.ref.ID.Compare(last[a.entity]) < 0 {
+			return fmt.Errorf("%v of %s was handled after %v", a.ref, entities[a.ref], last[a.entity])
+		}
+		last[a.entity] = a.ref.ID
+	}
+	return nil
+}

@@ -1,0 +1,378 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/freshet/freshet/internal/wire"
+)
+
+// reader decides what is fetched next; one fetch is under way at a time.
+//
+// Each stream begins with this consumer's own pending entries, and does so
+// again after any fetch that failed, because its reply may have been lost:
+// what was in it would else stay pending unseen, while later entries pass.
+// Then, by turns, come a page of a sweep for entries whose consumer died,
+// while one is due, and a read of new entries.
+type reader struct {
+	merge
+	busy      bool
+	ctx       context.Context // of Read, Own and Reclaim; ends with the drain's start
+	cancel    context.CancelFunc
+	failures  int       // in a row
+	notBefore time.Time // the next fetch
+	fault     trouble
+
+	nextSweep time.Time
+	round     []*source // whose page of the sweep comes before the next read
+
+	empty bool // the last read found nothing
+}
+
+type phase int
+
+const (
+	owning  phase = iota // this consumer's own pending entries
+	taking               // its predecessors', with Config.TakeOver
+	reading              // new ones
+)
+
+// pageSize bounds pages of pending entries. The server looks at ten times as
+// many to find them.
+const pageSize = 100
+
+// page is what a fetch brought.
+type page struct {
+	items   []*item
+	trimmed []wire.Ref
+	next    wire.ID
+	streams []string // subscribed, as of a read
+	own     bool     // its leases were not restarted
+}
+
+func (e *Engine) startReading() {
+	r := &e.reader
+	r.ctx, r.cancel = context.WithCancel(e.life)
+	if e.cfg.TakeOver {
+		r.nextSweep = time.Now().Add(e.cfg.Lease / 2)
+	}
+	e.ask(func(context.Context) (page, error) {
+		return page{streams: e.cfg.Transport.Streams()}, nil
+	}, func(p page) {
+		e.subscribe(p.streams)
+		e.startRound()
+	})
+}
+
+// fetch asks the transport for more, if there is room and reason.
+func (e *Engine) fetch() {
+	r := &e.reader
+	if r.busy || time.Now().Before(r.notBefore) || e.drain.checking {
+		return
+	}
+	free := e.cfg.MaxInFlight - len(e.hand)
+	switch {
+	case e.drain.on:
+		e.fetchStranded()
+		return
+	case free <= 0:
+		e.makeRoom()
+		return
+	}
+	for _, s := range r.sources {
+		if len(s.buffer) > 0 || s.gone {
+			continue
+		}
+		switch s.phase {
+		case owning:
+			e.fetchOwn(s, min(free, pageSize))
+			return
+		case taking:
+			e.takeOver(s, min(free, pageSize))
+			return
+		}
+	}
+	if len(r.round) > 0 {
+		s := r.round[0]
+		r.round = r.round[1:]
+		e.sweep(s, min(free, pageSize))
+		return
+	}
+	e.fetchNew(free)
+}
+
+// makeRoom releases an item out of turn when all that is in hand is held
+// back: the streams are more than Config.MaxInFlight, so that the lowest id
+// of each cannot be known.
+func (e *Engine) makeRoom() {
+	if e.reader.held > 0 && e.reader.held == len(e.hand) {
+		e.release([]*item{e.reader.lowest()})
+	}
+}
+
+func (e *Engine) fetchOwn(s *source, count int) {
+	after := s.after
+	e.ask(func(ctx context.Context) (page, error) {
+		p, err := e.pendingPage(e.cfg.Transport.Own(ctx, s.stream, after, count))
+		p.own = true
+		return p, err
+	}, func(p page) {
+		s.after = p.next
+		if p.next == (wire.ID{}) {
+			s.phase = reading
+			if e.cfg.TakeOver && !s.took {
+				s.phase = taking
+			}
+		}
+	})
+}
+
+func (e *Engine) takeOver(s *source, count int) {
+	cursor := s.after
+	e.ask(func(ctx context.Context) (page, error) {
+		return e.pendingPage(e.cfg.Transport.Reclaim(ctx, s.stream, 0, cursor, count))
+	}, func(p page) {
+		s.after = p.next
+		if p.next == (wire.ID{}) {
+			s.phase = reading
+			s.took = true
+		}
+	})
+}
+
+func (e *Engine) sweep(s *source, count int) {
+	cursor := s.swept
+	e.ask(func(ctx context.Context) (page, error) {
+		return e.pendingPage(e.cfg.Transport.Reclaim(ctx, s.stream, e.cfg.Lease, cursor, count))
+	}, func(p page) {
+		s.swept = p.next
+		s.sweeping = p.next != wire.ID{}
+	})
+}
+
+// startRound begins a sweep when one is due, and plans one page of each
+// stream that is being swept.
+func (e *Engine) startRound() {
+	r := &e.reader
+	due := !time.Now().Before(r.nextSweep)
+	if due {
+		r.nextSweep = time.Now().Add(e.cfg.Lease / 2)
+	}
+	for _, s := range r.sources {
+		if due && !s.sweeping {
+			s.sweeping, s.swept = true, wire.ID{}
+		}
+		if s.sweeping && !s.gone {
+			r.round = append(r.round, s)
+		}
+	}
+}
+
+// sweeping reports whether a sweep has pages to come.
+func (r *reader) sweeping() bool {
+	return slices.ContainsFunc(r.sources, func(s *source) bool { return s.sweeping && !s.gone })
+}
+
+// fetchNew reads the streams of which nothing is held.
+func (e *Engine) fetchNew(free int) {
+	r := &e.reader
+	block := e.cfg.Block
+	if e.cfg.StopWhenDrained || r.held > 0 || r.sweeping() {
+		block = 0
+	}
+	var streams []string
+	for _, s := range r.sources {
+		if s.phase != reading {
+			block = 0
+		}
+		if s.phase == reading && len(s.buffer) == 0 && !s.gone {
+			streams = append(streams, s.stream)
+		}
+	}
+	// The read asks for at least one entry of each stream. Those for which
+	// there is no room now come first next time.
+	if len(streams) > free {
+		streams = streams[:free]
+		i := slices.IndexFunc(r.sources, func(s *source) bool { return s.stream == streams[free-1] }) + 1
+		r.sources = append(slices.Clone(r.sources[i:]), r.sources[:i]...)
+		block = 0
+	}
+	count := 0
+	if len(streams) > 0 {
+		count = free / len(streams)
+	}
+	e.flush() // acknowledgments ride with the read
+	e.ask(func(ctx context.Context) (p page, err error) {
+		var entries []wire.Entry
+		if len(streams) > 0 {
+			entries, err = e.cfg.Transport.Read(ctx, streams, count, block)
+		}
+		for _, entry := range entries {
+			p.items = append(p.items, e.newItem(entry, 0))
+		}
+		p.streams = e.cfg.Transport.Streams()
+		return p, err
+	}, func(p page) {
+		found := map[string]int{}
+		for _, it := range p.items {
+			found[it.entry.Stream]++
+		}
+		for _, s := range r.sources {
+			if slices.Contains(streams, s.stream) {
+				s.more = found[s.stream] >= count
+			} else if len(p.items) > 0 && !s.gone {
+				s.more = true // something older than these may have come
+			}
+		}
+		e.subscribe(p.streams)
+		e.startRound()
+		r.empty = len(p.items) == 0
+		switch {
+		case len(r.sources) == 0:
+			e.wait(e.cfg.Block)
+		case e.cfg.StopWhenDrained && r.empty && !r.sweeping():
+			e.wait(e.drain.pollWait())
+		}
+	})
+}
+
+// pendingPage makes a page of what the transport found pending.
+func (e *Engine) pendingPage(found Pending, err error) (page, error) {
+	p := page{trimmed: found.Trimmed, next: found.Next}
+	for i, entry := range found.Entries {
+		p.items = append(p.items, e.newItem(entry, found.Deliveries[i]))
+	}
+	return p, err
+}
+
+// ask makes a call of the transport that brings entries, takes them in hand
+// and, when it worked, runs then.
+func (e *Engine) ask(call func(context.Context) (page, error), then func(page)) {
+	r := &e.reader
+	// A read that gets no answer must not be waited for for ever.
+	parent, timeout := r.ctx, e.cfg.Block+10*time.Second
+	if e.drain.on {
+		parent, timeout = e.life, time.Second
+	}
+	r.busy = true
+	e.async(func() func() {
+		ctx, cancel := context.WithTimeout(parent, timeout)
+		defer cancel()
+		p, err := call(ctx)
+		return func() {
+			r.busy = false
+			e.receive(p)
+			if err != nil {
+				e.fetchFailed(err)
+			} else {
+				r.failures = 0
+				r.fault.end(e.log, "reading")
+				then(p)
+			}
+			e.drain.cut = false
+			e.releaseAll()
+		}
+	})
+}
+
+// receive takes the entries of a page in hand. Those that are in hand
+// already are skipped.
+func (e *Engine) receive(p page) {
+	now := time.Now()
+	var s *source
+	for _, it := range p.items {
+		if e.hand[it.ref()] != nil {
+			continue
+		}
+		if s == nil || s.stream != it.entry.Stream {
+			s = e.reader.add(it.entry.Stream)
+		}
+		if !p.own {
+			it.leased = now
+		}
+		e.hand[it.ref()] = it
+		e.reader.put(s, it)
+	}
+	trimmed := slices.DeleteFunc(p.trimmed, func(ref wire.Ref) bool { return e.hand[ref] != nil })
+	if len(trimmed) > 0 {
+		e.stats.lostTrimmed.Add(int64(len(trimmed)))
+		e.log.Warn("entries were trimmed before they were settled: lost",
+			"stream", trimmed[0].Stream, "count", len(trimmed), "first_id", trimmed[0].ID.String())
+	}
+}
+
+// fetchFailed has every stream begin anew with its own pending entries.
+func (e *Engine) fetchFailed(err error) {
+	r := &e.reader
+	for _, s := range r.sources {
+		s.phase, s.after, s.more = owning, wire.ID{}, true
+	}
+	r.round = nil
+	r.empty = false
+	if e.drain.on {
+		e.drain.stranded = e.drain.cut // but not when the search for them failed
+		return
+	}
+	r.failures++
+	if errors.Is(err, ErrLost) && r.failures == 1 {
+		return // mended by the transport, which has reported it
+	}
+	r.fault.begin(e.log, "reading", err)
+	e.wait(retryWait(r.failures))
+}
+
+// wait lets the next fetch wait.
+func (e *Engine) wait(d time.Duration) {
+	e.reader.notBefore = time.Now().Add(d)
+	e.after(d, func() {}) // wakes the loop
+}
+
+// subscribe makes the sources those of the subscribed streams.
+func (e *Engine) subscribe(streams []string) {
+	r := &e.reader
+	for _, s := range r.sources {
+		gone := !slices.Contains(streams, s.stream)
+		if gone != s.gone {
+			s.gone, s.more = gone, !gone
+		}
+	}
+	r.sources = slices.DeleteFunc(r.sources, func(s *source) bool { return s.gone && len(s.buffer) == 0 })
+	for _, stream := range streams {
+		r.add(stream)
+	}
+}
+
+// releaseAll moves into their lanes all items whose turn it is.
+func (e *Engine) releaseAll() {
+	r := &e.reader
+	next := r.next
+	if e.drain.on {
+		if e.drain.cut || e.drain.stranded {
+			return
+		}
+		next = r.lowest // nothing more is read
+	}
+	if len(r.round) > 0 && len(e.hand) < e.cfg.MaxInFlight && !e.drain.on {
+		return // the rest of the round may bring lower ids
+	}
+	var items []*item
+	for it := next(); it != nil; it = next() {
+		items = append(items, it)
+	}
+	e.release(items)
+}
+
+// release moves items on: into their lanes, unless they need no handling.
+func (e *Engine) release(items []*item) {
+	var decided []settled
+	for _, it := range items {
+		if it.outcome == "" {
+			e.enqueue(it)
+			continue
+		}
+		decided = append(decided, settled{it, Settlement{Message: it.message(), Outcome: it.outcome}})
+	}
+	e.settle(decided)
+}
