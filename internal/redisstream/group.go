@@ -1,0 +1,229 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/freshet/freshet/internal/delivery"
+	"github.com/freshet/freshet/internal/wire"
+)
+
+var _ delivery.Transport = (*Group)(nil)
+
+// GroupConfig says which group, who in it, and over which streams.
+type GroupConfig struct {
+	Group    string
+	Consumer string   // unique for each process
+	Patterns []string // Redis globs over stream keys, resolved again and again
+	Explicit []string // stream keys; created where absent
+	StartNew bool     // groups that Setup creates begin at the streams' ends, not at their beginnings
+	Log      *slog.Logger
+}
+
+// resolveEvery is how often patterns are resolved again, and keys that were
+// no streams looked at again.
+const resolveEvery = 10 * time.Second
+
+// Group is one consumer of a group over a set of streams: the engine's
+// transport.
+//
+// It keeps in memory which entries were handed out and not settled, so that
+// a group that vanishes can be created again at the right place.
+type Group struct {
+	c   *Client
+	cfg GroupConfig
+	log *slog.Logger
+
+	recovering sync.Mutex // held while a lost group is looked for and created
+	losses     atomic.Int64
+
+	mu       sync.Mutex
+	streams  map[string]*stream
+	resolved time.Time
+}
+
+// stream is what a Group remembers of a stream.
+type stream struct {
+	wrongType bool                 // set aside: the key holds something else
+	delivered wire.ID              // greatest id handed out
+	open      map[wire.ID]struct{} // handed out, not settled
+}
+
+// NewGroup returns a Group; call Setup before anything else.
+func NewGroup(c *Client, cfg GroupConfig) *Group {
+	log := cfg.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	return &Group{c: c, cfg: cfg, log: log, streams: map[string]*stream{}}
+}
+
+// Setup finds the streams and creates the group on each where it is missing.
+func (g *Group) Setup(ctx context.Context) error {
+	start := "0"
+	if g.cfg.StartNew {
+		start = "$"
+	}
+	return g.resolve(ctx, start)
+}
+
+// Streams returns the subscribed streams, sorted, without those whose key
+// holds something else at the moment.
+func (g *Group) Streams() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	names := make([]string, 0, len(g.streams))
+	for name, s := range g.streams {
+		if !s.wrongType {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Losses counts how often a group or stream was found gone.
+func (g *Group) Losses() int64 { return g.losses.Load() }
+
+// resolveIfDue resolves the patterns again when it is time. Streams that
+// appeared while running are read from their beginning.
+func (g *Group) resolveIfDue(ctx context.Context) {
+	g.mu.Lock()
+	due := time.Since(g.resolved) >= resolveEvery
+	g.mu.Unlock()
+	if !due {
+		return
+	}
+	if err := g.resolve(ctx, "0"); err != nil && ctx.Err() == nil {
+		g.log.Warn("streams could not be looked up; going on with those known", "group", g.cfg.Group, "error", err)
+	}
+}
+
+// resolve looks for streams that are not subscribed yet, and for set-aside
+// ones that are streams again, and creates the group on them at start.
+func (g *Group) resolve(ctx context.Context, start string) error {
+	g.mu.Lock()
+	g.resolved = time.Now()
+	g.mu.Unlock()
+	names, err := g.c.Keys(ctx, append(slices.Clone(g.cfg.Explicit), g.cfg.Patterns...))
+	if err != nil {
+		return err
+	}
+	names = slices.DeleteFunc(names, g.subscribed)
+	cmds := make([]rueidis.Completed, len(names))
+	for i, name := range names {
+		cmds[i] = g.createGroup(name, start)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	var errs []error
+	for i, reply := range g.c.doMulti(ctx, cmds...) {
+		err := reply.Error()
+		switch {
+		case err == nil, rueidis.IsRedisBusyGroup(err):
+			g.subscribe(names[i], false)
+		case ClassOf(err) == WrongType:
+			g.subscribe(names[i], true)
+		default:
+			errs = append(errs, fmt.Errorf("create group on %s: %w", names[i], err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (g *Group) createGroup(stream, start string) rueidis.Completed {
+	return g.c.rc.B().XgroupCreate().Key(stream).Group(g.cfg.Group).Id(start).Mkstream().Build()
+}
+
+func (g *Group) subscribed(name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.streams[name]
+	return s != nil && !s.wrongType
+}
+
+// subscribe adds a stream, or sets it aside, and logs when that is news.
+func (g *Group) subscribe(name string, wrongType bool) {
+	g.mu.Lock()
+	s := g.streams[name]
+	if s == nil {
+		s = &stream{open: map[wire.ID]struct{}{}}
+		g.streams[name] = s
+	}
+	was := s.wrongType
+	s.wrongType = wrongType
+	g.mu.Unlock()
+	switch {
+	case wrongType && !was:
+		g.log.Warn("key is no stream; set aside until it is one", "stream", name, "group", g.cfg.Group)
+	case was && !wrongType:
+		g.log.Info("key is a stream again", "stream", name, "group", g.cfg.Group)
+	}
+}
+
+// handedOut remembers entries as unsettled.
+func (g *Group) handedOut(entries []wire.Entry) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range entries {
+		e := &entries[i]
+		s := g.streams[e.Stream]
+		if s == nil {
+			continue
+		}
+		s.open[e.ID] = struct{}{}
+		if e.ID.Compare(s.delivered) > 0 {
+			s.delivered = e.ID
+		}
+	}
+}
+
+// settled forgets entries that are settled, or another consumer's now.
+func (g *Group) settled(refs ...wire.Ref) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range refs {
+		if s := g.streams[r.Stream]; s != nil {
+			delete(s.open, r.ID)
+		}
+	}
+}
+
+// cursor returns the id that everything up to has been settled, as far as
+// this consumer knows, and the lowest unsettled id (zero: none).
+func (g *Group) cursor(name string) (cursor, lowest wire.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.streams[name]
+	if s == nil {
+		return wire.ID{}, wire.ID{}
+	}
+	for id := range s.open {
+		if lowest == (wire.ID{}) || id.Compare(lowest) < 0 {
+			lowest = id
+		}
+	}
+	if lowest != (wire.ID{}) {
+		return lowest.Prev(), lowest
+	}
+	return s.delivered, lowest
+}
+
+// forget drops what is known of a stream that has begun anew.
+func (g *Group) forget(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := g.streams[name]; s != nil {
+		s.delivered = wire.ID{}
+		clear(s.open)
+	}
+}

@@ -1,0 +1,106 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+// DeadLetterKey is the stream of a group's dead letters from a stream. The
+// hash tag keeps it in the stream's cluster slot.
+func DeadLetterKey(stream, group string) string { return "{" + stream + "}:dlq:" + group }
+
+// RetryKey is the stream of entries that are redriven to one group alone.
+func RetryKey(stream, group string) string { return "{" + stream + "}:retry:" + group }
+
+// groupKey is a key of the project's own that belongs to a group.
+func groupKey(group, what string) string { return "freshet:{" + group + "}:" + what }
+
+// own tells keys that the project derives or keeps for itself.
+func own(key string) bool {
+	return strings.HasPrefix(key, "{") || strings.HasPrefix(key, "freshet:")
+}
+
+// isGlob tells a pattern from a plain key.
+func isGlob(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
+
+// Keys returns the streams that the patterns name, sorted: Redis globs are
+// resolved against the streams that exist now, plain keys stand for
+// themselves whether they exist or not. Keys that the project derives never
+// match a glob.
+func (c *Client) Keys(ctx context.Context, patterns []string) ([]string, error) {
+	found := map[string]bool{}
+	var globs []string
+	for _, p := range patterns {
+		if isGlob(p) {
+			globs = append(globs, p)
+		} else {
+			found[p] = true
+		}
+	}
+	if len(globs) > 0 {
+		err := c.eachStream(ctx, func(key string) {
+			if !own(key) && slices.ContainsFunc(globs, func(g string) bool { return matches(g, key) }) {
+				found[key] = true
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("scan for streams: %w", err)
+		}
+	}
+	keys := make([]string, 0, len(found))
+	for k := range found {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys, nil
+}
+
+// matches is Redis' glob matching, which unlike path.Match does not treat /
+// as special.
+func matches(glob, key string) bool {
+	hide := func(s string) string { return strings.ReplaceAll(s, "/", "\x00") }
+	ok, err := path.Match(hide(glob), hide(key))
+	return ok && err == nil
+}
+
+// eachStream calls fn for every key that holds a stream, at least once. In a
+// cluster all nodes are asked: replicas repeat what their masters say, and a
+// node that is down has no streams that could be read.
+func (c *Client) eachStream(ctx context.Context, fn func(key string)) error {
+	if !c.cluster {
+		return c.scan(ctx, c.rc, fn)
+	}
+	var errs []error
+	nodes := c.rc.Nodes()
+	for _, node := range nodes {
+		if err := c.scan(ctx, node, fn); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) < len(nodes) {
+		return ctx.Err()
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Client) scan(ctx context.Context, node rueidis.Client, fn func(key string)) error {
+	n := &Client{rc: node}
+	for cursor := uint64(0); ; {
+		page, err := n.do(ctx, node.B().Scan().Cursor(cursor).Count(1000).Type("stream").Build()).AsScanEntry()
+		if err != nil {
+			return err
+		}
+		for _, key := range page.Elements {
+			fn(key)
+		}
+		if cursor = page.Cursor; cursor == 0 {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package redisstream
+
+import (
+	"context"
+	"crypto/sha1"
+	_ "embed"
+	"encoding/hex"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+// script is a Lua script. Its comments say what it takes and returns.
+type script struct{ text, sha string }
+
+func newScript(text string) script {
+	sum := sha1.Sum([]byte(text)) // the server's name for it, not a signature
+	return script{text: text, sha: hex.EncodeToString(sum[:])}
+}
+
+var (
+	//go:embed lua/own.lua
+	ownText string
+	//go:embed lua/reclaim.lua
+	reclaimText string
+	//go:embed lua/begin.lua
+	beginText string
+	//go:embed lua/renew.lua
+	renewText string
+	//go:embed lua/bury.lua
+	buryText string
+	//go:embed lua/prune.lua
+	pruneText string
+	//go:embed lua/lease_acquire.lua
+	leaseAcquireText string
+	//go:embed lua/lease_renew.lua
+	leaseRenewText string
+	//go:embed lua/lease_release.lua
+	leaseReleaseText string
+
+	ownScript          = newScript(ownText)
+	reclaimScript      = newScript(reclaimText)
+	beginScript        = newScript(beginText)
+	renewScript        = newScript(renewText)
+	buryScript         = newScript(buryText)
+	pruneScript        = newScript(pruneText)
+	leaseAcquireScript = newScript(leaseAcquireText)
+	leaseRenewScript   = newScript(leaseRenewText)
+	leaseReleaseScript = newScript(leaseReleaseText)
+)
+
+// scriptCall is one run of a script. All keys share a cluster slot.
+type scriptCall struct{ keys, args []string }
+
+// run runs a script once.
+func (c *Client) run(ctx context.Context, s script, keys []string, args ...string) rueidis.RedisResult {
+	return c.runAll(ctx, s, []scriptCall{{keys, args}})[0]
+}
+
+// runAll runs a script several times in one pipeline. A server that has not
+// seen the script says so before it does anything, and gets its text.
+func (c *Client) runAll(ctx context.Context, s script, calls []scriptCall) []rueidis.RedisResult {
+	cmds := make([]rueidis.Completed, len(calls))
+	for i, call := range calls {
+		cmds[i] = c.rc.B().Evalsha().Sha1(s.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+	}
+	results := c.doMulti(ctx, cmds...)
+	for i, r := range results {
+		if text, failed := replyError(r.Error()); failed && strings.HasPrefix(text, "NOSCRIPT") {
+			call := calls[i]
+			results[i] = c.do(ctx, c.rc.B().Eval().Script(s.text).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build())
+		}
+	}
+	return results
+}

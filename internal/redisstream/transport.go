@@ -1,0 +1,362 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/redis/rueidis"
+
+	"github.com/freshet/freshet/internal/delivery"
+	"github.com/freshet/freshet/internal/wire"
+)
+
+const (
+	// Ids of one command: the server does nothing else meanwhile.
+	maxAck    = 1000
+	maxOwned  = 500
+	maxSweep  = 100
+	maxFields = 3500 // of a dead letter: Lua passes 8000 arguments at most
+	maxError  = 1024 // bytes of a dead letter's error text
+)
+
+// Read reads new entries. See [delivery.Transport]. Keys that turn out to
+// hold no stream are set aside, and the others read.
+func (g *Group) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error) {
+	g.resolveIfDue(ctx)
+	for {
+		names := slices.DeleteFunc(slices.Clone(streams), func(s string) bool { return !g.subscribed(s) })
+		entries, err := g.c.readStreams(ctx, names, block, func(streams []string, block time.Duration) rueidis.Completed {
+			read := g.c.rc.B().Xreadgroup().Group(g.cfg.Group, g.cfg.Consumer).Count(int64(count))
+			ids := slices.Repeat([]string{">"}, len(streams))
+			if block > 0 {
+				return read.Block(milliseconds(block)).Streams().Key(streams...).Id(ids...).Build()
+			}
+			return read.Streams().Key(streams...).Id(ids...).Build()
+		})
+		if err == nil {
+			g.handedOut(entries)
+			return entries, nil
+		}
+		err = g.failure(ctx, "read group "+g.cfg.Group, err, names...)
+		if ClassOf(err) != WrongType || !slices.ContainsFunc(names, func(s string) bool { return !g.subscribed(s) }) {
+			return nil, err
+		}
+	}
+}
+
+// Own lists own pending entries. See [delivery.Transport].
+func (g *Group) Own(ctx context.Context, stream string, after wire.ID, count int) (delivery.Pending, error) {
+	reply := g.c.run(ctx, ownScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, after.String(), strconv.Itoa(count))
+	page, err := g.parsePending(stream, reply)
+	if err != nil {
+		return delivery.Pending{}, g.failure(ctx, "own pending entries of "+stream, err, stream)
+	}
+	if len(page.Entries)+len(page.Trimmed) < count {
+		page.Next = wire.ID{}
+	}
+	return page, nil
+}
+
+// Reclaim takes over idle entries. See [delivery.Transport].
+func (g *Group) Reclaim(ctx context.Context, stream string, minIdle time.Duration, cursor wire.ID, count int) (delivery.Pending, error) {
+	reply := g.c.run(ctx, reclaimScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, millis(minIdle), cursor.String(), strconv.Itoa(min(count, maxSweep)))
+	page, err := g.parsePending(stream, reply)
+	if err != nil {
+		return delivery.Pending{}, g.failure(ctx, "reclaim entries of "+stream, err, stream)
+	}
+	return page, nil
+}
+
+// parsePending reads what own.lua and reclaim.lua return.
+func (g *Group) parsePending(stream string, reply rueidis.RedisResult) (delivery.Pending, error) {
+	parts, err := reply.ToArray()
+	if err != nil {
+		return delivery.Pending{}, err
+	}
+	if len(parts) != 3 {
+		return delivery.Pending{}, fmt.Errorf("script returned %d parts, want 3", len(parts))
+	}
+	var p delivery.Pending
+	items, err := parts[0].ToArray()
+	if err != nil {
+		return delivery.Pending{}, err
+	}
+	for _, item := range items {
+		e, deliveries, err := parsePendingEntry(stream, item)
+		if err != nil {
+			return delivery.Pending{}, err
+		}
+		p.Entries = append(p.Entries, e)
+		p.Deliveries = append(p.Deliveries, deliveries)
+	}
+	trimmed, err := parts[1].AsStrSlice()
+	if err != nil {
+		return delivery.Pending{}, err
+	}
+	for _, text := range trimmed {
+		id, err := wire.ParseID(text)
+		if err != nil {
+			return delivery.Pending{}, err
+		}
+		p.Trimmed = append(p.Trimmed, wire.Ref{Stream: stream, ID: id})
+	}
+	if next, _ := parts[2].ToString(); next != "" {
+		if p.Next, err = wire.ParseID(next); err != nil {
+			return delivery.Pending{}, err
+		}
+	}
+	g.handedOut(p.Entries)
+	g.settled(p.Trimmed...)
+	return p, nil
+}
+
+// parsePendingEntry reads {id, deliveries, {field, value, ...}}.
+func parsePendingEntry(stream string, m rueidis.RedisMessage) (wire.Entry, int, error) {
+	parts, err := m.ToArray()
+	if err != nil {
+		return wire.Entry{}, 0, err
+	}
+	if len(parts) != 3 {
+		return wire.Entry{}, 0, fmt.Errorf("script returned %d parts of an entry, want 3", len(parts))
+	}
+	idText, err := parts[0].ToString()
+	if err != nil {
+		return wire.Entry{}, 0, err
+	}
+	id, err := wire.ParseID(idText)
+	if err != nil {
+		return wire.Entry{}, 0, err
+	}
+	deliveries, err := parts[1].AsInt64()
+	if err != nil {
+		return wire.Entry{}, 0, err
+	}
+	flat, err := parts[2].AsStrSlice()
+	if err != nil {
+		return wire.Entry{}, 0, err
+	}
+	return wire.Entry{Stream: stream, ID: id, Fields: pairUp(flat)}, int(deliveries), nil
+}
+
+// Begin records that attempts start. See [delivery.Transport].
+func (g *Group) Begin(ctx context.Context, refs []wire.Ref, attempts []int) ([]bool, error) {
+	return g.ifOwned(ctx, "begin", beginScript, refs, func(i int) []string {
+		return []string{refs[i].ID.String(), strconv.Itoa(attempts[i])}
+	})
+}
+
+// Renew restarts leases. See [delivery.Transport].
+func (g *Group) Renew(ctx context.Context, refs []wire.Ref) ([]bool, error) {
+	return g.ifOwned(ctx, "renew", renewScript, refs, func(i int) []string {
+		return []string{refs[i].ID.String()}
+	})
+}
+
+// ifOwned runs a script over refs that answers for each whether it is owned.
+func (g *Group) ifOwned(ctx context.Context, what string, s script, refs []wire.Ref, args func(i int) []string) ([]bool, error) {
+	chunks := chunk(refs, maxOwned)
+	calls := make([]scriptCall, len(chunks))
+	for i, c := range chunks {
+		calls[i] = scriptCall{[]string{c.stream}, []string{g.cfg.Group, g.cfg.Consumer}}
+		for _, j := range c.index {
+			calls[i].args = append(calls[i].args, args(j)...)
+		}
+	}
+	owned := make([]bool, len(refs))
+	var errs []error
+	for i, reply := range g.c.runAll(ctx, s, calls) {
+		answers, err := reply.AsIntSlice()
+		if err == nil && len(answers) != len(chunks[i].index) {
+			err = fmt.Errorf("script answered for %d entries of %d", len(answers), len(chunks[i].index))
+		}
+		if err != nil {
+			errs = append(errs, g.failure(ctx, what+" entries of "+chunks[i].stream, err, chunks[i].stream))
+			continue
+		}
+		for k, j := range chunks[i].index {
+			if owned[j] = answers[k] == 1; !owned[j] {
+				g.settled(refs[j])
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return owned, nil
+}
+
+// Ack settles entries. See [delivery.Transport].
+func (g *Group) Ack(ctx context.Context, refs []wire.Ref) error {
+	chunks := chunk(refs, maxAck)
+	cmds := make([]rueidis.Completed, len(chunks))
+	for i, c := range chunks {
+		ids := make([]string, len(c.index))
+		for k, j := range c.index {
+			ids[k] = refs[j].ID.String()
+		}
+		cmds[i] = g.c.rc.B().Xack().Key(c.stream).Group(g.cfg.Group).Id(ids...).Build()
+	}
+	var errs []error
+	for i, reply := range g.c.doMulti(ctx, cmds...) {
+		if err := reply.Error(); err != nil {
+			errs = append(errs, g.failure(ctx, "acknowledge entries of "+chunks[i].stream, err, chunks[i].stream))
+			continue
+		}
+		for _, j := range chunks[i].index {
+			g.settled(refs[j])
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Bury stores a dead letter and acknowledges its entry. See
+// [delivery.Transport]. The letter has all fields of the entry, byte for byte
+// and in order, and then nine of ours, which therefore come last even where
+// the entry has fields of the same names.
+func (g *Group) Bury(ctx context.Context, l delivery.DeadLetter) (owned bool, err error) {
+	stream, id := l.Entry.Stream, l.Entry.ID.String()
+	fields := l.Entry.Fields[:min(len(l.Entry.Fields), maxFields)]
+	args := make([]string, 0, 3+2*len(fields)+18)
+	args = append(args, g.cfg.Group, g.cfg.Consumer, id)
+	for _, f := range fields {
+		args = append(args, f.Name, f.Value)
+	}
+	args = append(args,
+		"freshet-stream", stream,
+		"freshet-id", id,
+		"freshet-group", g.cfg.Group,
+		"freshet-consumer", g.cfg.Consumer,
+		"freshet-attempts", strconv.Itoa(l.Attempts),
+		"freshet-reason", l.Reason,
+		"freshet-error", shorten(l.Detail, maxError),
+		"freshet-first-failed", isoTime(l.FirstFailed),
+		"freshet-last-failed", isoTime(l.LastFailed),
+	)
+	n, err := g.c.run(ctx, buryScript, []string{stream, DeadLetterKey(stream, g.cfg.Group)}, args...).AsInt64()
+	if err != nil {
+		return false, g.failure(ctx, "dead-letter "+l.Entry.Ref().String(), err, stream)
+	}
+	g.settled(l.Entry.Ref())
+	return n == 1, nil
+}
+
+// Unsettled counts pending entries and looks for undelivered ones. See
+// [delivery.Transport]. It does not trust the group's lag, which is wrong
+// after trims and unknown after failovers.
+func (g *Group) Unsettled(ctx context.Context) (pending int64, unread bool, err error) {
+	streams := g.Streams()
+	cmds := make([]rueidis.Completed, 0, 2*len(streams))
+	for _, s := range streams {
+		cmds = append(cmds,
+			g.c.rc.B().Xpending().Key(s).Group(g.cfg.Group).Build(),
+			g.c.rc.B().XinfoGroups().Key(s).Build())
+	}
+	next := make([]rueidis.Completed, len(streams))
+	replies := g.c.doMulti(ctx, cmds...)
+	for i, s := range streams {
+		n, err := pendingCount(replies[2*i])
+		if err != nil {
+			return 0, false, g.failure(ctx, "pending entries of "+s, err, s)
+		}
+		pending += n
+		at, _, err := g.parseLastDelivered(replies[2*i+1])
+		if err != nil {
+			return 0, false, g.failure(ctx, "groups of "+s, err, s)
+		}
+		next[i] = g.c.xrangeAfter(s, at, 1)
+	}
+	for i, reply := range g.c.doMulti(ctx, next...) {
+		entries, err := parseRange(streams[i], reply)
+		if err != nil {
+			return 0, false, g.failure(ctx, "unread entries of "+streams[i], err, streams[i])
+		}
+		unread = unread || len(entries) > 0
+	}
+	return pending, unread, nil
+}
+
+func pendingCount(summary rueidis.RedisResult) (int64, error) {
+	parts, err := summary.ToArray()
+	if err != nil {
+		return 0, err
+	}
+	return parts[0].AsInt64()
+}
+
+// Prune removes consumers of the group, on all streams, that hold nothing and
+// have been idle for longer than idle. It returns how many.
+func (g *Group) Prune(ctx context.Context, idle time.Duration) (removed int, err error) {
+	return g.prune(ctx, idle.Milliseconds(), "")
+}
+
+// Leave removes this consumer from the streams where it holds nothing. It
+// comes back by itself when it reads.
+func (g *Group) Leave(ctx context.Context) error {
+	_, err := g.prune(ctx, -1, g.cfg.Consumer)
+	return err
+}
+
+func (g *Group) prune(ctx context.Context, idleMs int64, consumer string) (removed int, err error) {
+	streams := g.Streams()
+	calls := make([]scriptCall, len(streams))
+	for i, s := range streams {
+		calls[i] = scriptCall{[]string{s}, []string{g.cfg.Group, strconv.FormatInt(idleMs, 10), consumer}}
+	}
+	var errs []error
+	for i, reply := range g.c.runAll(ctx, pruneScript, calls) {
+		n, err := reply.AsInt64()
+		if err != nil && ClassOf(err) != NoGroup {
+			errs = append(errs, fmt.Errorf("remove idle consumers of %s: %w", streams[i], err))
+		}
+		removed += int(n)
+	}
+	return removed, errors.Join(errs...)
+}
+
+// refChunk is a part of a list of refs that is one stream's.
+type refChunk struct {
+	stream string
+	index  []int // into the list
+}
+
+// chunk splits refs by stream, and each stream's into parts of at most size.
+func chunk(refs []wire.Ref, size int) []refChunk {
+	var chunks []refChunk
+	filling := map[string]int{} // stream: its chunk that has room
+	for i, r := range refs {
+		c, ok := filling[r.Stream]
+		if !ok || len(chunks[c].index) == size {
+			c = len(chunks)
+			filling[r.Stream] = c
+			chunks = append(chunks, refChunk{stream: r.Stream})
+		}
+		chunks[c].index = append(chunks[c].index, i)
+	}
+	return chunks
+}
+
+// shorten makes s valid UTF-8 of at most n bytes.
+func shorten(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// isoTime formats a failure's time, "" when there was none.
+func isoTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
+}

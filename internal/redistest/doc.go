@@ -1,0 +1,3 @@
+// Package redistest starts private redis-server processes for tests and
+// examples.
+package redistest
