@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+)
+
+// personal are the names of fields that say who a person is, in lower case.
+// They are masked wherever events are shown to a person who has not asked to
+// see them.
+var personal = map[string]bool{
+	"email": true, "useremail": true, "contactemail": true,
+	"name": true, "firstname": true, "lastname": true, "middlename": true, "fullname": true,
+	"displayname": true, "username": true,
+	"phone": true, "phonenumber": true, "mobile": true, "telephone": true, "fax": true,
+	"address": true, "street": true, "birthdate": true, "dateofbirth": true,
+	"ipaddress": true,
+}
+
+// mask hides the values of personal fields at any depth of a JSON object and
+// keeps everything else as it is. What is no JSON is hidden.
+func mask(raw json.RawMessage) json.RawMessage {
+	if raw == nil {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var b bytes.Buffer
+	if err := maskValue(d, &b, false); err != nil {
+		return json.RawMessage(`"***"`)
+	}
+	return b.Bytes()
+}
+
+func maskValue(d *json.Decoder, b *bytes.Buffer, hidden bool) error {
+	token, err := d.Token()
+	if err != nil {
+		return err
+	}
+	switch token := token.(type) {
+	case json.Delim:
+		return maskMembers(d, b, token, hidden)
+	case string:
+		if hidden {
+			token = maskText(token)
+		}
+		writeJSON(b, token)
+	case json.Number:
+		if hidden {
+			b.WriteString(`"***"`)
+		} else {
+			b.WriteString(token.String())
+		}
+	default: // true, false, null
+		writeJSON(b, token)
+	}
+	return nil
+}
+
+// maskMembers masks an object or an array; those in a personal field are
+// personal as a whole.
+func maskMembers(d *json.Decoder, b *bytes.Buffer, open json.Delim, hidden bool) error {
+	b.WriteByte(byte(open))
+	for n := 0; d.More(); n++ {
+		if n > 0 {
+			b.WriteByte(',')
+		}
+		within := hidden
+		if open == '{' {
+			name, err := d.Token()
+			if err != nil {
+				return err
+			}
+			within = hidden || personal[strings.ToLower(name.(string))]
+			writeJSON(b, name)
+			b.WriteByte(':')
+		}
+		if err := maskValue(d, b, within); err != nil {
+			return err
+		}
+	}
+	end, err := d.Token()
+	if err != nil {
+		return err
+	}
+	b.WriteByte(byte(end.(json.Delim)))
+	return nil
+}
+
+func writeJSON(b *bytes.Buffer, v any) {
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // a string, true, false or null into a buffer: cannot fail
+	b.Truncate(b.Len() - 1)
+}
+
+// maskText leaves the first letter, and the domain of an address:
+// "a***@example.com", "J***".
+func maskText(s string) string {
+	if s == "" {
+		return ""
+	}
+	_, first := utf8.DecodeRuneInString(s)
+	masked := s[:first] + "***"
+	if at := strings.LastIndexByte(s, '@'); at > 0 {
+		masked += s[at:]
+	}
+	return masked
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// listing writes results to stdout as they come, in the format asked for:
+// rows of a table, one JSON object a line (jsonl), or one JSON document
+// (json), which is an array unless the listing is of a single result.
+type listing struct {
+	c      *cli
+	single bool
+	header []string
+	widths []int
+	count  int
+}
+
+func (c *cli) list(single bool, header ...string) *listing {
+	l := &listing{c: c, single: single, header: header}
+	for _, name := range header {
+		l.widths = append(l.widths, len(name))
+	}
+	return l
+}
+
+// ANSI styles of a line.
+const (
+	plain = ""
+	bold  = "1"
+	red   = "31"
+)
+
+// add writes one result: value in the JSON formats, cells in a table.
+func (l *listing) add(value any, style string, cells ...string) error {
+	l.count++
+	if l.c.output == "table" {
+		for i := range cells {
+			cells[i] = escape(cells[i])
+			l.widths[i] = max(l.widths[i], utf8.RuneCountInString(cells[i]))
+		}
+		if l.count == 1 {
+			if err := l.row(bold, l.header); err != nil {
+				return err
+			}
+		}
+		return l.row(style, cells)
+	}
+	text, err := encodeJSON(value)
+	if err != nil {
+		return err
+	}
+	before := ""
+	switch {
+	case l.c.output != "json" || l.single:
+	case l.count == 1:
+		before = "["
+	default:
+		before = ","
+	}
+	return l.write(before + string(text) + "\n")
+}
+
+// close ends the document, also one that was interrupted.
+func (l *listing) close() error {
+	switch {
+	case l.c.output != "json" || l.single:
+		return nil
+	case l.count == 0:
+		return l.write("[]\n")
+	}
+	return l.write("]\n")
+}
+
+// row writes cells in columns as wide as what they have had. A terminal's
+// line is not exceeded.
+func (l *listing) row(style string, cells []string) error {
+	var b strings.Builder
+	for i, cell := range cells[:len(cells)-1] {
+		b.WriteString(cell)
+		b.WriteString(strings.Repeat(" ", max(l.widths[i]-utf8.RuneCountInString(cell), 0)+2))
+	}
+	b.WriteString(cells[len(cells)-1])
+	line := shorten(strings.TrimRight(b.String(), " "), terminalWidth(l.c.stdout))
+	if style != plain && colored(l.c.stdout) {
+		line = "\x1b[" + style + "m" + line + "\x1b[0m"
+	}
+	return l.write(line + "\n")
+}
+
+func (l *listing) write(s string) error {
+	_, err := io.WriteString(l.c.stdout, s)
+	return err
+}
+
+// checkOutput refuses a format that there is not.
+func (c *cli) checkOutput() error {
+	if !slices.Contains(outputFormats, c.output) {
+		return usageError("-o %q: must be table, json or jsonl", c.output)
+	}
+	return nil
+}
+
+var outputFormats = []string{"table", "json", "jsonl"}
+
+// encodeJSON is JSON on one line in which what a terminal might obey is
+// escaped; the value is the same.
+func encodeJSON(value any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(value); err != nil {
+		return nil, err
+	}
+	text := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if !bytes.ContainsFunc(text, unprintable) {
+		return text, nil
+	}
+	var safe []byte
+	for _, r := range string(text) {
+		switch {
+		case !unprintable(r):
+			safe = utf8.AppendRune(safe, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			safe = fmt.Appendf(safe, `\u%04x\u%04x`, high, low)
+		default:
+			safe = fmt.Appendf(safe, `\u%04x`, r)
+		}
+	}
+	return safe, nil
+}
+
+// escape makes text from events harmless in a table: control characters, line
+// ends, direction overrides and what is not UTF-8 are written out.
+func escape(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, unprintable) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == utf8.RuneError && size == 1, unprintable(r) && r <= 0x7f:
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case unprintable(r):
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r)
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// shorten cuts text to a width; 0 is no limit.
+func shorten(s string, width int) string {
+	if width == 0 || utf8.RuneCountInString(s) <= width {
+		return s
+	}
+	return string([]rune(s)[:width-1]) + "…"
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// terminalWidth returns 0 for what is no terminal.
+func terminalWidth(stream any) int {
+	if !isTerminal(stream) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(stream.(*os.File).Fd()))
+	if err != nil || width <= 0 {
+		return 0
+	}
+	return width
+}
+
+// colored follows https://no-color.org.
+func colored(stream any) bool {
+	return isTerminal(stream) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}

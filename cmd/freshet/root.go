@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet/freshet"
+	"github.com/freshet/freshet/internal/redisstream"
+)
+
+// Exit codes. They are part of the command line's contract.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitNotFound    = 4
+	exitUnreachable = 5
+)
+
+// exitError carries the exit code of an error.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func notFoundError(format string, args ...any) error {
+	return &exitError{exitNotFound, fmt.Errorf(format, args...)}
+}
+
+// cli is what every command has: the streams and the global flags.
+type cli struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	redis                  string
+	tlsCA, tlsCert, tlsKey string
+	output                 string
+	verbose                bool
+	service                bool // runs for long: see logger
+}
+
+// run executes one command line and returns its exit code. Data goes to
+// stdout, everything else to stderr.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := &cli{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := c.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(stderr, "freshet:", err)
+	if exit := (*exitError)(nil); errors.As(err, &exit) {
+		return exit.code
+	}
+	return exitFailure
+}
+
+func (c *cli) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "freshet",
+		Short:         "Keep the applications of a suite in sync over Redis Streams",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return c.checkOutput()
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError("%w\nSee '%s --help'.", err, cmd.CommandPath())
+	})
+	flags := root.PersistentFlags()
+	flags.StringVar(&c.redis, "redis", "", "server `URL`: redis://, rediss:// or unix:// (default $REDIS_URL, else redis://localhost:6379)")
+	flags.StringVar(&c.tlsCA, "tls-ca", "", "PEM `FILE` of the authority to trust")
+	flags.StringVar(&c.tlsCert, "tls-cert", "", "PEM `FILE` of the client certificate")
+	flags.StringVar(&c.tlsKey, "tls-key", "", "PEM `FILE` of the client key")
+	flags.StringVarP(&c.output, "output", "o", "table", "output `FORMAT`: table, json or jsonl")
+	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log more")
+	completeFlag(root, "output", outputFormats)
+	root.AddCommand(c.devCommand(), c.runCommand(), c.publishCommand(), c.triggerCommand(), c.tailCommand())
+	usageArgs(root)
+	return root
+}
+
+// usageArgs makes wrong arguments exit with the code for usage, in cmd and
+// below.
+func usageArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError("%w\nSee '%s --help'.", err, cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		usageArgs(sub)
+	}
+}
+
+// config returns the connection that the global flags and the environment
+// ask for.
+func (c *cli) config(app string) freshet.Config {
+	url := c.redis
+	if url == "" {
+		url = os.Getenv("REDIS_URL")
+	}
+	if url == "" {
+		url = "redis://localhost:6379"
+	}
+	return freshet.Config{URL: url, App: app, TLSCA: c.tlsCA, TLSCert: c.tlsCert, TLSKey: c.tlsKey, Log: c.logger()}
+}
+
+// open connects to the bus, or fails with the exit code for unreachable.
+func (c *cli) open(ctx context.Context, app string) (*freshet.Bus, error) {
+	bus, err := freshet.Open(ctx, c.config(app))
+	if err != nil {
+		return nil, connectError(ctx, err)
+	}
+	return bus, nil
+}
+
+// connectError gives the failure to connect its exit code: what is wrong with
+// the URL or the certificates is a matter of usage.
+func connectError(ctx context.Context, err error) error {
+	if redisstream.ClassOf(err) == redisstream.Other && ctx.Err() == nil {
+		return &exitError{exitUsage, err}
+	}
+	return &exitError{exitUnreachable, fmt.Errorf("%w\nName the server with --redis or REDIS_URL; 'freshet dev' brings one of its own", err)}
+}
+
+// logger logs what a person should know; a service logs what it does, too,
+// and in JSON where no person is watching.
+func (c *cli) logger() *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.LevelWarn}
+	switch {
+	case c.verbose:
+		options.Level = slog.LevelDebug
+	case c.service:
+		options.Level = slog.LevelInfo
+	}
+	if c.service && !isTerminal(c.stderr) {
+		return slog.New(slog.NewJSONHandler(c.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(c.stderr, options))
+}

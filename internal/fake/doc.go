@@ -1,0 +1,3 @@
+// Package fake makes up events of a suite that never existed: realistic,
+// valid, and linked to one another.
+package fake
