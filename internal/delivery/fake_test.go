@@ -130,6 +130,8 @@ type client struct {
 	// fault, when set, is asked before each call by the method's name, and
 	// again after it by "lost " and the name: an error replaces the answer.
 	fault func(call string) error
+	bound int      // entries pending with the consumer at most; 0: any number
+	over  bool     // the bound was exceeded
 	sent  []string // calls, in order
 }
 
@@ -150,6 +152,13 @@ func (c *client) call(ctx context.Context, name string, do func()) error {
 	}
 	c.mu.Lock()
 	do()
+	own := 0
+	for _, pe := range c.pending {
+		if pe.consumer == c.name {
+			own++
+		}
+	}
+	c.over = c.over || c.bound > 0 && own > c.bound
 	c.mu.Unlock()
 	if fault != nil {
 		return fault("lost " + name)
@@ -218,6 +227,7 @@ func (c *client) Read(ctx context.Context, streams []string, count int, block ti
 		select {
 		case <-changed:
 		case <-time.After(left):
+			return nil, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -339,14 +349,16 @@ func (c *client) Unsettled(ctx context.Context) (pending int64, unread bool, err
 	return pending, unread, err
 }
 
-// decode reads the fields that publish writes. Kind "bad" is refused, and
-// "bad:x" is refused but known to be about x.
+// decode reads the fields that publish writes. Kind "bad" is refused; with
+// an entity it is known whom it is about.
 func decode(e *wire.Entry) (*events.Envelope, *wire.Refusal) {
 	env := &events.Envelope{Stream: e.Stream, ID: e.ID.String(), WireType: e.Fields[1].Value, Tenant: "t"}
-	if env.WireType == "bad" {
-		return nil, &wire.Refusal{Reason: wire.BadJSON, Field: "data"}
+	if id := e.Fields[0].Value; id != "" {
+		env.Entity = events.Entity{Type: "user", ID: id}
 	}
-	env.Entity = events.Entity{Type: "user", ID: e.Fields[0].Value}
+	if env.WireType == "bad" {
+		return env, &wire.Refusal{Reason: wire.BadJSON, Field: "data"}
+	}
 	return env, nil
 }
 
@@ -356,6 +368,7 @@ type attempt struct {
 	entity  string
 	kind    string
 	attempt int
+	call    int // number of the call
 	batch   int // size of its batch; 0 without
 	at      time.Time
 }
@@ -370,17 +383,18 @@ type recorder struct {
 	busy map[string]int
 	most int // calls at once
 	now  int
+	made int // calls
 }
 
 func newRecorder(t *testing.T, do func(ctx context.Context, m *Message) error) *recorder {
 	return &recorder{t: t, do: do, busy: map[string]int{}}
 }
 
-func (r *recorder) enter(m *Message, batch int) {
+func (r *recorder) enter(m *Message, call, batch int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	entity := m.Envelope.Entity.ID
-	r.all = append(r.all, attempt{m.Entry.Ref(), entity, m.Envelope.WireType, m.Attempt, batch, time.Now()})
+	r.all = append(r.all, attempt{m.Entry.Ref(), entity, m.Envelope.WireType, m.Attempt, call, batch, time.Now()})
 	if entity != "" {
 		if r.busy[entity]++; r.busy[entity] > 1 && batch == 0 {
 			r.t.Errorf("two events of %s at once", entity)
@@ -394,17 +408,25 @@ func (r *recorder) leave(m *Message) {
 	r.busy[m.Envelope.Entity.ID]--
 }
 
-func (r *recorder) count(d int) {
+func (r *recorder) begin() (call int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.now += d
+	r.now++
 	r.most = max(r.most, r.now)
+	r.made++
+	return r.made
+}
+
+func (r *recorder) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now--
 }
 
 func (r *recorder) handle(ctx context.Context, m *Message) error {
-	r.count(1)
-	defer r.count(-1)
-	r.enter(m, 0)
+	call := r.begin()
+	defer r.end()
+	r.enter(m, call, 0)
 	defer r.leave(m)
 	if r.do == nil {
 		return nil
@@ -413,10 +435,10 @@ func (r *recorder) handle(ctx context.Context, m *Message) error {
 }
 
 func (r *recorder) handleBatch(ctx context.Context, ms []*Message) error {
-	r.count(1)
-	defer r.count(-1)
+	call := r.begin()
+	defer r.end()
 	for _, m := range ms {
-		r.enter(m, len(ms))
+		r.enter(m, call, len(ms))
 		defer r.leave(m)
 	}
 	for _, m := range ms {
@@ -530,9 +552,7 @@ func settleAll(t *testing.T, cfg Config) *Engine {
 }
 
 // bubble runs a test in virtual time. It fails when goroutines are left.
-func bubble(t *testing.T, name string, f func(t *testing.T)) {
-	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
-}
+func bubble(t *testing.T, f func(t *testing.T)) { synctest.Test(t, f) }
 
 func pass(d time.Duration) {
 	time.Sleep(d) // virtual

@@ -71,6 +71,16 @@ func (m *merge) drop(s *source, it *item) {
 	m.held -= before - len(s.buffer)
 }
 
+// hungry returns the sources of which nothing is held.
+func (m *merge) hungry() (sources []*source) {
+	for _, s := range m.sources {
+		if len(s.buffer) == 0 && !s.gone {
+			sources = append(sources, s)
+		}
+	}
+	return sources
+}
+
 // add returns the named stream's source; a new one if there is none.
 func (m *merge) add(stream string) *source {
 	s := m.source(stream)

@@ -1,12 +1,12 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -22,7 +22,7 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := drawScript(rt)
 		var broken error
-		synctest.Test(t, func(t *testing.T) { broken = s.play(t) })
+		bubble(t, func(t *testing.T) { broken = s.play(t) })
 		if broken != nil {
 			rt.Fatal(broken)
 		}
@@ -86,15 +86,17 @@ func (s script) play(t *testing.T) error {
 
 	var published []wire.Ref
 	kinds := map[wire.Ref]string{}
-	entities := map[wire.Ref]string{}
+	all := make(chan struct{})
+	defer func() { <-all }()
 	go func() {
+		defer close(all)
 		began := time.Now()
 		for _, p := range s.publishes {
 			time.Sleep(p.at - time.Since(began))
 			ref := srv.publish(p.stream, p.entity, p.kind)
 			srv.mu.Lock()
 			outcomes[ref] = p.outcomes
-			kinds[ref], entities[ref] = p.kind, p.entity
+			kinds[ref] = p.kind
 			published = append(published, ref)
 			srv.mu.Unlock()
 		}
@@ -140,12 +142,12 @@ func (s script) play(t *testing.T) error {
 		}
 	}
 
-	calls := 0
+	calls, exceeded := 0, false
 	run := func(name string, life time.Duration) error {
 		alive, kill := context.WithCancel(dead)
 		defer kill()
 		rec = newRecorder(t, handle(alive))
-		c := &client{server: srv, name: name}
+		c := &client{server: srv, name: name, bound: s.inFlight}
 		c.fault = func(string) error {
 			srv.mu.Lock()
 			defer srv.mu.Unlock()
@@ -158,6 +160,7 @@ func (s script) play(t *testing.T) error {
 			}
 			return nil
 		}
+		defer func() { exceeded = exceeded || c.over }()
 		cfg := config(c, rec)
 		cfg.Concurrency, cfg.MaxInFlight = s.concurrent, s.inFlight
 		cfg.HandlerTimeout, cfg.Lease = 500*time.Millisecond, 2*time.Second
@@ -169,29 +172,30 @@ func (s script) play(t *testing.T) error {
 		if life == 0 {
 			return r.wait()
 		}
-		inHand := time.NewTicker(50 * time.Millisecond)
-		defer inHand.Stop()
 		time.Sleep(life)
 		kill()
 		r.engine.Abort(errModel)
 		if err := r.wait(); !errors.Is(err, errModel) {
 			return fmt.Errorf("aborted Run returned %v", err)
 		}
-		return s.checkOrder(rec, entities)
+		return s.checkOrder(rec)
 	}
 	for i, life := range s.kills {
 		if err := run(fmt.Sprintf("c%d", i), life+time.Millisecond); err != nil {
 			return err
 		}
 	}
-	time.Sleep(3100 * time.Millisecond) // everything is published
+	<-all
 	if err := run("last", 0); err != nil {
 		return err
 	}
-	if err := s.checkOrder(rec, entities); err != nil {
+	if err := s.checkOrder(rec); err != nil {
 		return err
 	}
 
+	if exceeded {
+		return errors.New("more in hand than MaxInFlight")
+	}
 	if n := srv.pendingCount(); n > 0 {
 		return fmt.Errorf("%d entries pending after all was said to be settled", n)
 	}
@@ -213,20 +217,32 @@ func (s script) play(t *testing.T) error {
 	return nil
 }
 
-// checkOrder checks the order in which one engine began the events of each
-// entity: an event may be tried again, but never before an older one that
-// the engine came to handle later. Entries that were pending with another
-// consumer come late, so without a takeover only first attempts are judged.
-func (s script) checkOrder(rec *recorder, entities map[wire.Ref]string) error {
-	last := map[string]wire.ID{}
-	for _, a := range rec.attempts() {
-		if a.attempt > 1 {
-			continue
+// checkOrder checks that no event of an entity was handled after a newer one,
+// unless in the same batch or after its failure. Entries that were pending
+// with another consumer may come late, but not when they are taken over.
+func (s script) checkOrder(rec *recorder) error {
+	all := rec.attempts()
+	calls := map[int]map[wire.Ref]bool{}
+	for _, a := range all {
+		if calls[a.call] == nil {
+			calls[a.call] = map[wire.Ref]bool{}
 		}
-		if a.ref.ID.Compare(last[a.entity]) < 0 {
-			return fmt.Errorf("%v of %s was handled after %v", a.ref, entities[a.ref], last[a.entity])
+		calls[a.call][a.ref] = true
+	}
+	late := map[wire.Ref]bool{}
+	for i, a := range all {
+		if _, seen := late[a.ref]; !seen {
+			late[a.ref] = a.attempt > 1 && !s.takeOver
 		}
-		last[a.entity] = a.ref.ID
+		for _, b := range all[:i] {
+			if !late[a.ref] && a.entity == b.entity && compareRefs(a.ref, b.ref) < 0 && !calls[b.call][a.ref] {
+				return fmt.Errorf("%v of %s was handled after %v", a.ref, a.entity, b.ref)
+			}
+		}
 	}
 	return nil
+}
+
+func compareRefs(a, b wire.Ref) int {
+	return cmp.Or(a.ID.Compare(b.ID), cmp.Compare(a.Stream, b.Stream))
 }

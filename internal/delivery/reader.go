@@ -14,8 +14,8 @@ import (
 // Each stream begins with this consumer's own pending entries, and does so
 // again after any fetch that failed, because its reply may have been lost:
 // what was in it would else stay pending unseen, while later entries pass.
-// Then, by turns, come a page of a sweep for entries whose consumer died,
-// while one is due, and a read of new entries.
+// Then, by turns, come a round of pages of a sweep for entries whose consumer
+// died, one page a stream, while a sweep lasts, and a read of new entries.
 type reader struct {
 	merge
 	busy      bool
@@ -26,7 +26,8 @@ type reader struct {
 	fault     trouble
 
 	nextSweep time.Time
-	round     []*source // whose page of the sweep comes before the next read
+	planned   bool      // the round before the next read
+	round     []*source // its streams that are still to be swept by a page
 
 	empty bool // the last read found nothing
 }
@@ -38,6 +39,9 @@ const (
 	taking               // its predecessors', with Config.TakeOver
 	reading              // new ones
 )
+
+// turnBlock is how long a read blocks when streams had to be left out of it.
+const turnBlock = 50 * time.Millisecond
 
 // pageSize bounds pages of pending entries. The server looks at ten times as
 // many to find them.
@@ -62,7 +66,6 @@ func (e *Engine) startReading() {
 		return page{streams: e.cfg.Transport.Streams()}, nil
 	}, func(p page) {
 		e.subscribe(p.streams)
-		e.startRound()
 	})
 }
 
@@ -81,26 +84,34 @@ func (e *Engine) fetch() {
 		e.makeRoom()
 		return
 	}
-	for _, s := range r.sources {
-		if len(s.buffer) > 0 || s.gone {
-			continue
-		}
+	if !r.planned {
+		e.planRound()
+	}
+	if len(r.round) > 0 && !e.roomToSweep() {
+		r.round = nil
+		e.releaseAll()
+	}
+	// A page of one stream leaves room for an entry of every other that must
+	// be read before anything is released.
+	hungry := r.hungry()
+	room := min(pageSize, max(1, free-len(hungry)+1))
+	for _, s := range hungry {
 		switch s.phase {
 		case owning:
-			e.fetchOwn(s, min(free, pageSize))
+			e.fetchOwn(s, room)
 			return
 		case taking:
-			e.takeOver(s, min(free, pageSize))
+			e.takeOver(s, room)
 			return
 		}
 	}
 	if len(r.round) > 0 {
 		s := r.round[0]
 		r.round = r.round[1:]
-		e.sweep(s, min(free, pageSize))
+		e.sweep(s, min(pageSize, max(1, free-len(hungry))))
 		return
 	}
-	e.fetchNew(free)
+	e.fetchNew(hungry, free)
 }
 
 // makeRoom releases an item out of turn when all that is in hand is held
@@ -152,10 +163,11 @@ func (e *Engine) sweep(s *source, count int) {
 	})
 }
 
-// startRound begins a sweep when one is due, and plans one page of each
-// stream that is being swept.
-func (e *Engine) startRound() {
+// planRound begins a sweep when one is due, and plans one page of each stream
+// that is being swept.
+func (e *Engine) planRound() {
 	r := &e.reader
+	r.planned = true
 	due := !time.Now().Before(r.nextSweep)
 	if due {
 		r.nextSweep = time.Now().Add(e.cfg.Lease / 2)
@@ -170,39 +182,38 @@ func (e *Engine) startRound() {
 	}
 }
 
+// roomToSweep reports whether there is room for a page of the sweep.
+func (e *Engine) roomToSweep() bool {
+	return e.cfg.MaxInFlight-len(e.hand) > len(e.reader.hungry()) || len(e.hand) == 0
+}
+
 // sweeping reports whether a sweep has pages to come.
 func (r *reader) sweeping() bool {
 	return slices.ContainsFunc(r.sources, func(s *source) bool { return s.sweeping && !s.gone })
 }
 
-// fetchNew reads the streams of which nothing is held.
-func (e *Engine) fetchNew(free int) {
+// fetchNew reads the hungry streams.
+func (e *Engine) fetchNew(hungry []*source, free int) {
 	r := &e.reader
 	block := e.cfg.Block
-	if e.cfg.StopWhenDrained || r.held > 0 || r.sweeping() {
+	sweeping := r.sweeping() && e.roomToSweep()
+	r.planned = false
+	if e.cfg.StopWhenDrained || r.held > 0 || sweeping {
 		block = 0
-	}
-	var streams []string
-	for _, s := range r.sources {
-		if s.phase != reading {
-			block = 0
-		}
-		if s.phase == reading && len(s.buffer) == 0 && !s.gone {
-			streams = append(streams, s.stream)
-		}
 	}
 	// The read asks for at least one entry of each stream. Those for which
 	// there is no room now come first next time.
-	if len(streams) > free {
-		streams = streams[:free]
-		i := slices.IndexFunc(r.sources, func(s *source) bool { return s.stream == streams[free-1] }) + 1
+	if len(hungry) > free {
+		i := slices.Index(r.sources, hungry[free])
 		r.sources = append(slices.Clone(r.sources[i:]), r.sources[:i]...)
-		block = 0
+		hungry = hungry[:free]
+		block = min(block, turnBlock)
 	}
-	count := 0
-	if len(streams) > 0 {
-		count = free / len(streams)
+	var streams []string
+	for _, s := range hungry {
+		streams = append(streams, s.stream)
 	}
+	count := free / max(1, len(streams))
 	e.flush() // acknowledgments ride with the read
 	e.ask(func(ctx context.Context) (p page, err error) {
 		var entries []wire.Entry
@@ -227,12 +238,11 @@ func (e *Engine) fetchNew(free int) {
 			}
 		}
 		e.subscribe(p.streams)
-		e.startRound()
 		r.empty = len(p.items) == 0
 		switch {
 		case len(r.sources) == 0:
 			e.wait(e.cfg.Block)
-		case e.cfg.StopWhenDrained && r.empty && !r.sweeping():
+		case e.cfg.StopWhenDrained && r.empty && !sweeping:
 			e.wait(e.drain.pollWait())
 		}
 	})

@@ -3,6 +3,7 @@ package redisstream
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -67,7 +68,15 @@ func (c *Client) ReadAfter(ctx context.Context, positions []Position, count int,
 }
 
 func (c *Client) xrangeAfter(stream string, after wire.ID, count int) rueidis.Completed {
-	return c.rc.B().Xrange().Key(stream).Start("(" + after.String()).End("+").Count(int64(count)).Build()
+	return c.rc.B().Xrange().Key(stream).Start(next(after).String()).End("+").Count(int64(count)).Build()
+}
+
+// next returns the least id above id.
+func next(id wire.ID) wire.ID {
+	if id.Seq == math.MaxUint64 {
+		return wire.ID{Ms: id.Ms + 1}
+	}
+	return wire.ID{Ms: id.Ms, Seq: id.Seq + 1}
 }
 
 // milliseconds is d for a BLOCK argument, where 0 would mean for ever.

@@ -83,12 +83,14 @@ func TestReadAfterWaitsForSeveralStreams(t *testing.T) {
 	if err != nil || !slices.Equal(ids(got), first[1:]) {
 		t.Fatalf("got %v, %v, want %v", got, err, first[1:])
 	}
+	done := make(chan struct{})
 	go func() {
-		blocked(t, server)
-		add(t, c, s2, 1)
+		defer close(done)
+		got, err = c.ReadAfter(t.Context(), []redisstream.Position{{s1, first[2]}, {s2, wire.ID{}}}, 10, 10*time.Second)
 	}()
-	got, err = c.ReadAfter(t.Context(), []redisstream.Position{{s1, first[2]}, {s2, wire.ID{}}}, 10, 10*time.Second)
-	if err != nil || len(got) != 1 || got[0].Stream != s2 {
+	blocked(t, server, 1)
+	add(t, c, s2, 1)
+	if <-done; err != nil || len(got) != 1 || got[0].Stream != s2 {
 		t.Errorf("got %v, %v", got, err)
 	}
 	got, err = c.ReadAfter(t.Context(), []redisstream.Position{{s1, first[2]}}, 10, 10*time.Millisecond)

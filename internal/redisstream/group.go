@@ -133,6 +133,8 @@ func (g *Group) resolve(ctx context.Context, start string) error {
 			g.subscribe(names[i], false)
 		case ClassOf(err) == WrongType:
 			g.subscribe(names[i], true)
+		case g.exists(ctx, names[i]): // refused, for want of memory or a permission, but needless
+			g.subscribe(names[i], false)
 		default:
 			errs = append(errs, fmt.Errorf("create group on %s: %w", names[i], err))
 		}
@@ -142,6 +144,11 @@ func (g *Group) resolve(ctx context.Context, start string) error {
 
 func (g *Group) createGroup(stream, start string) rueidis.Completed {
 	return g.c.rc.B().XgroupCreate().Key(stream).Group(g.cfg.Group).Id(start).Mkstream().Build()
+}
+
+func (g *Group) exists(ctx context.Context, stream string) bool {
+	_, found, err := g.lastDelivered(ctx, stream)
+	return found && err == nil
 }
 
 func (g *Group) subscribed(name string) bool {

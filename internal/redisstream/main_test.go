@@ -131,12 +131,11 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// blocked waits until a client of the server is blocked in a read.
-func blocked(t *testing.T, server *redistest.Server) {
+// blocked waits until n clients of the server are blocked in a read.
+func blocked(t *testing.T, server *redistest.Server, n int) {
 	t.Helper()
-	eventually(t, "a client is blocked in a read", func() bool {
-		return strings.Contains(server.Do("INFO", "clients").(string), "blocked_clients:1")
-	})
+	want := fmt.Sprintf("blocked_clients:%d\r\n", n)
+	eventually(t, want, func() bool { return strings.Contains(server.Do("INFO", "clients").(string), want) })
 }
 
 // logBuffer collects log lines.

@@ -85,6 +85,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 }
 
 func TestOpenWaitsWhileTheServerLoads(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, "--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024")
 	server.Do("DEBUG", "POPULATE", "1000")
 	server.Do("CONFIG", "SET", "key-load-delay", "1000") // µs: about a second for all
@@ -188,6 +189,7 @@ func TestKeyFileThatOthersCanReadIsWarnedOf(t *testing.T) {
 
 // A server that speaks no TLS never answers the handshake.
 func TestTLSToAPlaintextPortDoesNotHang(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	began := time.Now()
 	_, err := redisstream.Open(t.Context(), redisstream.Config{URL: "rediss://" + server.Addr()})

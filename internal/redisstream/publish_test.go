@@ -116,6 +116,7 @@ func TestAddAfterTheDeadlineWasNotSent(t *testing.T) {
 
 // A frozen server accepts connections and bytes, and answers nothing.
 func TestAddToAFrozenServerEndsWithItsContextUnknown(t *testing.T) {
+	t.Parallel()
 	c, server := start(t)
 	server.Stop()
 	defer server.Cont()

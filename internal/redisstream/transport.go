@@ -52,7 +52,7 @@ func (g *Group) Read(ctx context.Context, streams []string, count int, block tim
 
 // Own lists own pending entries. See [delivery.Transport].
 func (g *Group) Own(ctx context.Context, stream string, after wire.ID, count int) (delivery.Pending, error) {
-	reply := g.c.run(ctx, ownScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, after.String(), strconv.Itoa(count))
+	reply := g.c.run(ctx, ownScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, next(after).String(), strconv.Itoa(count))
 	page, err := g.parsePending(stream, reply)
 	if err != nil {
 		return delivery.Pending{}, g.failure(ctx, "own pending entries of "+stream, err, stream)
@@ -106,8 +106,8 @@ func (g *Group) parsePending(stream string, reply rueidis.RedisResult) (delivery
 		}
 		p.Trimmed = append(p.Trimmed, wire.Ref{Stream: stream, ID: id})
 	}
-	if next, _ := parts[2].ToString(); next != "" {
-		if p.Next, err = wire.ParseID(next); err != nil {
+	if text, _ := parts[2].ToString(); text != "" {
+		if p.Next, err = wire.ParseID(text); err != nil {
 			return delivery.Pending{}, err
 		}
 	}
@@ -218,7 +218,8 @@ func (g *Group) Ack(ctx context.Context, refs []wire.Ref) error {
 // Bury stores a dead letter and acknowledges its entry. See
 // [delivery.Transport]. The letter has all fields of the entry, byte for byte
 // and in order, and then nine of ours, which therefore come last even where
-// the entry has fields of the same names.
+// the entry has fields of the same names. Of an entry with more than maxFields
+// fields, the first of them are kept.
 func (g *Group) Bury(ctx context.Context, l delivery.DeadLetter) (owned bool, err error) {
 	stream, id := l.Entry.Stream, l.Entry.ID.String()
 	fields := l.Entry.Fields[:min(len(l.Entry.Fields), maxFields)]
@@ -257,7 +258,7 @@ func (g *Group) Unsettled(ctx context.Context) (pending int64, unread bool, err 
 			g.c.rc.B().Xpending().Key(s).Group(g.cfg.Group).Build(),
 			g.c.rc.B().XinfoGroups().Key(s).Build())
 	}
-	next := make([]rueidis.Completed, len(streams))
+	unreadCmds := make([]rueidis.Completed, len(streams))
 	replies := g.c.doMulti(ctx, cmds...)
 	for i, s := range streams {
 		n, err := pendingCount(replies[2*i])
@@ -269,9 +270,9 @@ func (g *Group) Unsettled(ctx context.Context) (pending int64, unread bool, err 
 		if err != nil {
 			return 0, false, g.failure(ctx, "groups of "+s, err, s)
 		}
-		next[i] = g.c.xrangeAfter(s, at, 1)
+		unreadCmds[i] = g.c.xrangeAfter(s, at, 1)
 	}
-	for i, reply := range g.c.doMulti(ctx, next...) {
+	for i, reply := range g.c.doMulti(ctx, unreadCmds...) {
 		entries, err := parseRange(streams[i], reply)
 		if err != nil {
 			return 0, false, g.failure(ctx, "unread entries of "+streams[i], err, streams[i])

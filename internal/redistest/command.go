@@ -19,15 +19,16 @@ func (e Error) Error() string { return string(e) }
 // string, an int64, a []any, nil, or an Error. It panics when the server does
 // not answer.
 func (s *Server) Do(args ...string) any {
-	reply, err := s.call(args)
+	reply, err := Call(s.Addr(), args...)
 	if err != nil {
 		panic(fmt.Errorf("redistest: %s: %w", args[0], err))
 	}
 	return reply
 }
 
-func (s *Server) call(args []string) (any, error) {
-	conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+// Call is Do for any server: it sends one command to host:port.
+func Call(addr string, args ...string) (any, error) {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {
 		return nil, err
 	}

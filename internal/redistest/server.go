@@ -114,7 +114,7 @@ func (s *Server) signal(sig syscall.Signal) {
 
 // loaded tells whether the data has been read from disk.
 func (s *Server) loaded() bool {
-	reply, err := s.call([]string{"PING"})
+	reply, err := Call(s.Addr(), "PING")
 	return err == nil && reply == "PONG"
 }
 
@@ -129,7 +129,7 @@ func (s *Server) start() error {
 	}
 	s.cmd = cmd
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		reply, err := s.call([]string{"INFO", "server"})
+		reply, err := Call(s.Addr(), "INFO", "server")
 		if err != nil {
 			continue
 		}

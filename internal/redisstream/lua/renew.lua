@@ -8,9 +8,9 @@
 local owned = {}
 for i = 3, #ARGV do
   local id = ARGV[i]
-  local mine = #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2]) > 0
+  local mine = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2])[1]
   if mine and #redis.call('XRANGE', KEYS[1], id, id) > 0 then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'JUSTID')
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'RETRYCOUNT', mine[4], 'JUSTID')
   end
   owned[#owned + 1] = mine and 1 or 0
 end

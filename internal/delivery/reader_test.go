@@ -1,0 +1,294 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/freshet/freshet/internal/wire"
+)
+
+// TestLostReadReply: what a lost reply held is fetched before anything newer,
+// so the order of an entity is kept.
+func TestLostReadReply(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s1", "s2")
+		var want []wire.Ref
+		for i := range 50 {
+			want = append(want, s.publish([]string{"s1", "s2"}[i%2], "a", "single"))
+		}
+		c := &client{server: s, name: "c"}
+		reads := 0
+		c.setFault(func(call string) error {
+			if call == "lost Read" {
+				if reads++; reads%2 == 1 && reads < 10 {
+					return errNetwork
+				}
+			}
+			return nil
+		})
+		rec := newRecorder(t, nil)
+		cfg := config(c, rec)
+		cfg.MaxInFlight = 8
+		settleAll(t, cfg)
+		if got := refsOf(rec.attempts()); !slices.Equal(got, want) {
+			t.Errorf("handled %v", got)
+		}
+	})
+}
+
+// TestLostReclaimReply: entries that were taken over by a call whose reply
+// was lost are not left to wait for another lease.
+func TestLostReclaimReply(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		ref := s.publish("s", "a", "single")
+		s.deliver("dead", 1, ref)
+		c := &client{server: s, name: "c"}
+		lost := false
+		c.setFault(func(call string) error {
+			if call == "lost Reclaim" && s.pending[ref].consumer == "c" && !lost {
+				lost = true
+				return errNetwork
+			}
+			return nil
+		})
+		rec := newRecorder(t, nil)
+		began := time.Now()
+		cfg := config(c, rec)
+		settleAll(t, cfg)
+		if got := rec.of(ref); !lost || len(got) != 1 || got[0].at.Sub(began) > cfg.Lease+cfg.Lease/2+time.Second {
+			t.Errorf("handled %v, began %v", got, began)
+		}
+	})
+}
+
+// TestReadFails: it is tried again with backoff, logged once, and ends by
+// itself.
+func TestReadFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		c := &client{server: s, name: "c"}
+		var down atomic.Bool
+		c.setFault(func(string) error {
+			if down.Load() {
+				return errNetwork
+			}
+			return nil
+		})
+		var logged bytes.Buffer
+		rec := newRecorder(t, nil)
+		cfg := config(c, rec)
+		cfg.Log = slog.New(slog.NewTextHandler(&logged, nil))
+		r := start(t, cfg)
+		pass(time.Second)
+		down.Store(true)
+		pass(2 * time.Second)
+		before := len(c.sent)
+		pass(10 * time.Minute)
+		if n := len(c.sent) - before; n < 300 || n > 700 {
+			t.Errorf("%d calls in 10 minutes", n)
+		}
+		ref := s.publish("s", "a", "single")
+		down.Store(false)
+		pass(3 * time.Second)
+		if len(rec.of(ref)) != 1 {
+			t.Error("it did not go on")
+		}
+		r.drainCleanly()
+		if out := logged.String(); strings.Count(out, "reading fails") != 1 || strings.Count(out, "reading works again") != 1 {
+			t.Errorf("logged:\n%s", out)
+		}
+	})
+}
+
+// TestGroupLost: the transport has re-created the group; reading goes on at
+// once, and what is in hand is not handled twice.
+func TestGroupLost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		ref := s.publish("s", "a", "single")
+		c := &client{server: s, name: "c"}
+		rec := newRecorder(t, func(context.Context, *Message) error { time.Sleep(10 * time.Second); return nil })
+		r := start(t, config(c, rec))
+		pass(time.Second)
+		lost := false
+		c.setFault(func(call string) error {
+			if call == "Read" && !lost {
+				lost = true
+				s.mu.Lock()
+				clear(s.pending)
+				clear(s.cursor)
+				s.mu.Unlock()
+				return fmt.Errorf("read: %w", ErrLost)
+			}
+			return nil
+		})
+		pass(2 * time.Second)
+		next := s.publish("s", "b", "single")
+		pass(20 * time.Millisecond)
+		if len(rec.of(next)) != 1 {
+			t.Error("reading did not go on at once")
+		}
+		pass(time.Minute)
+		if !lost || len(rec.of(ref)) != 1 || s.pendingCount() != 0 {
+			t.Errorf("attempts %v, %d pending", rec.attempts(), s.pendingCount())
+		}
+		r.drainCleanly()
+	})
+}
+
+// TestGroupLostForGood: it does not spin.
+func TestGroupLostForGood(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := &client{server: newServer("s"), name: "c"}
+		c.setFault(func(string) error { return ErrLost })
+		r := start(t, config(c, newRecorder(t, nil)))
+		pass(time.Minute)
+		if n := len(c.sent); n > 100 {
+			t.Errorf("%d calls in a minute", n)
+		}
+		r.drainCleanly()
+	})
+}
+
+// TestSweep: entries of a consumer that died are taken over when their lease
+// ends, those of one that lives are not, and a long list stalls nothing.
+func TestSweep(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		for i := range 1000 {
+			s.deliver("dead", 1, s.publish("s", entity(i), "single"))
+		}
+		live := s.publish("s", "live", "single")
+		s.deliver("live", 1, live)
+		c := &client{server: s, name: "c", bound: 100}
+		rec := newRecorder(t, func(context.Context, *Message) error { time.Sleep(10 * time.Millisecond); return nil })
+		cfg := config(c, rec)
+		r := start(t, cfg)
+		for range int(cfg.Lease * 2 / time.Second) {
+			ref := s.publish("s", "new", "single")
+			pass(time.Second)
+			if len(rec.of(ref)) != 1 {
+				t.Fatal("a new entry was not handled within a second")
+			}
+			s.steal(live, "live") // renews
+		}
+		if n := s.pendingCount(); n != 1 || s.pending[live].consumer != "live" || c.over {
+			t.Errorf("%d pending", n)
+		}
+		r.drainCleanly()
+	})
+}
+
+// TestIdleCalls: an engine without work makes few calls.
+func TestIdleCalls(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := &client{server: newServer("s1", "s2"), name: "c"}
+		cfg := config(c, newRecorder(t, nil))
+		r := start(t, cfg)
+		pass(time.Minute)
+		if n := c.calls("Read"); n > 61 {
+			t.Errorf("%d reads in a minute", n)
+		}
+		if n := len(c.sent) - c.calls("Read"); n > 2+2*5 { // own once, then a sweep every half lease
+			t.Errorf("%d other calls", n)
+		}
+		r.drainCleanly()
+	})
+}
+
+// TestTrimmed: entries that were pending and are gone are counted, logged
+// once a page without a word about each, and never handled.
+func TestTrimmed(t *testing.T) {
+	for _, owner := range []string{"c", "dead"} {
+		t.Run(owner, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newServer("s")
+				var refs []wire.Ref
+				for i := range 10 {
+					refs = append(refs, s.publish("s", entity(i), "single"))
+				}
+				s.deliver(owner, 1, refs...)
+				for _, ref := range refs[2:9] {
+					s.trim(ref)
+				}
+				var logged bytes.Buffer
+				rec := newRecorder(t, nil)
+				cfg := config(&client{server: s, name: "c"}, rec)
+				cfg.Log = slog.New(slog.NewTextHandler(&logged, nil))
+				e := settleAll(t, cfg)
+				if want := (Stats{Handled: 3, LostTrimmed: 7}); e.Stats() != want {
+					t.Errorf("stats %+v", e.Stats())
+				}
+				if out := logged.String(); strings.Count(out, "lost") != 1 || !strings.Contains(out, "count=7 first_id=3-0") {
+					t.Errorf("logged:\n%s", out)
+				}
+			})
+		})
+	}
+}
+
+// TestStreamsChange: a stream that appears is read, one that goes is not
+// waited for.
+func TestStreamsChange(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer()
+		c := &client{server: s, name: "c"}
+		rec := newRecorder(t, nil)
+		r := start(t, config(c, rec))
+		pass(5 * time.Second)
+		for i := range 3 {
+			ref := s.publish(entity(i), "a", "single")
+			pass(3 * time.Second)
+			if len(rec.of(ref)) != 1 {
+				t.Fatalf("stream %d was not read", i)
+			}
+		}
+		s.mu.Lock()
+		delete(s.streams, entity(0))
+		s.mu.Unlock()
+		pass(3 * time.Second)
+		ref := s.publish(entity(1), "a", "single")
+		pass(time.Second)
+		if len(rec.of(ref)) != 1 {
+			t.Error("the streams that are left were not read")
+		}
+		r.drainCleanly()
+	})
+}
+
+// TestMaxInFlight: with handlers that never end, no more is read than fits.
+func TestMaxInFlight(t *testing.T) {
+	for _, streams := range []int{1, 3, 7} {
+		t.Run(fmt.Sprint(streams), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newServer()
+				for i := range 700 {
+					ref := s.publish(entity(i%streams), entity(i), "single")
+					if i < 140 {
+						s.deliver("dead", 1, ref)
+					}
+				}
+				c := &client{server: s, name: "c", bound: 100}
+				rec := newRecorder(t, func(ctx context.Context, _ *Message) error { time.Sleep(time.Second); return nil })
+				e := settleAll(t, config(c, rec))
+				if c.over {
+					t.Error("more than MaxInFlight in hand")
+				}
+				if n := e.Stats().Handled; n != 700 {
+					t.Errorf("%d handled", n)
+				}
+				if rec.most != 4 {
+					t.Errorf("%d handlers at once", rec.most)
+				}
+			})
+		})
+	}
+}

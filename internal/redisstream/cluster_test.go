@@ -1,0 +1,176 @@
+package redisstream_test
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/freshet/freshet/events"
+	"github.com/freshet/freshet/internal/delivery"
+	"github.com/freshet/freshet/internal/redisstream"
+	"github.com/freshet/freshet/internal/redistest"
+	"github.com/freshet/freshet/internal/wire"
+)
+
+// startCluster starts two masters that share the slots.
+func startCluster(t *testing.T) (nodes [2]*redistest.Server) {
+	t.Helper()
+	var bus [2]string
+	for i := range nodes {
+		port, err := redistest.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		bus[i] = strconv.Itoa(port)
+		nodes[i] = redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", bus[i])
+	}
+	nodes[0].Do("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
+	nodes[1].Do("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
+	host, port, _ := strings.Cut(nodes[1].Addr(), ":")
+	nodes[0].Do("CLUSTER", "MEET", host, port, bus[1])
+	for _, n := range nodes {
+		eventually(t, "the cluster is up", func() bool {
+			info, _ := n.Do("CLUSTER", "INFO").(string)
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:2")
+		})
+	}
+	return nodes
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t)
+	c := open(t, nodes[0].URL()) // a single node tells that it is one of a cluster
+	ctx := t.Context()
+	streams := []string{s1, s2, "credit-events", "acknowledgments", "hr:sync:role:role_created"}
+	var batch []redisstream.Addition
+	for n := range 100 {
+		for _, s := range streams {
+			batch = append(batch, redisstream.Addition{Stream: s, Fields: []events.Field{{Name: "n", Value: strconv.Itoa(n)}}})
+		}
+	}
+	for _, r := range c.AddBatch(ctx, batch) {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	for _, n := range nodes {
+		if n.Do("DBSIZE") == int64(0) {
+			t.Fatal("all streams are on one node")
+		}
+	}
+	if keys, err := c.Keys(ctx, []string{"*"}); err != nil || len(keys) != len(streams) {
+		t.Errorf("keys %q, %v", keys, err)
+	}
+
+	g := groupOf(t, c, redisstream.GroupConfig{Consumer: "a", Patterns: []string{"*"}})
+	perStream := map[string][]wire.Entry{}
+	var all []wire.Entry
+	for {
+		entries := read(t, g, 30)
+		if len(entries) == 0 {
+			break
+		}
+		all = append(all, entries...)
+		for _, e := range entries {
+			perStream[e.Stream] = append(perStream[e.Stream], e)
+		}
+	}
+	for _, s := range streams {
+		for i, e := range perStream[s] {
+			if e.Fields[0].Value != strconv.Itoa(i) {
+				t.Fatalf("%s: entry %d is number %s", s, i, e.Fields[0].Value)
+			}
+		}
+	}
+	if len(all) != len(batch) {
+		t.Fatalf("read %d of %d", len(all), len(batch))
+	}
+	owned, err := g.Begin(ctx, refs(all), slices.Repeat([]int{2}, len(all)))
+	if err != nil || slices.Contains(owned, false) {
+		t.Fatalf("begin: %v", err)
+	}
+	for _, s := range streams {
+		if owned, err := g.Bury(ctx, delivery.DeadLetter{Entry: perStream[s][0], Attempts: 2}); err != nil || !owned {
+			t.Errorf("bury on %s: %t, %v", s, owned, err)
+		}
+	}
+	if err := g.Ack(ctx, refs(all)); err != nil {
+		t.Fatal(err)
+	}
+	if pending, unread, err := g.Unsettled(ctx); pending != 0 || unread || err != nil {
+		t.Errorf("%d pending, unread %t, %v", pending, unread, err)
+	}
+	if token, ok, err := c.AcquireLease(ctx, "g", "a", time.Minute); !ok || err != nil {
+		t.Errorf("lease: %d, %t, %v", token, ok, err)
+	}
+
+	// A blocked read of both nodes ends when one has an entry.
+	done := make(chan []wire.Entry)
+	go func() {
+		entries, err := g.Read(ctx, g.Streams(), 10, 10*time.Second)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- entries
+	}()
+	began := time.Now()
+	want := add(t, c, "credit-events", 1)
+	if got := ids(<-done); !slices.Equal(got, want) || time.Since(began) > 2*time.Second {
+		t.Errorf("after %v: %v, want %v", time.Since(began), got, want)
+	}
+}
+
+func TestClusterSlotThatMovesIsNoLoss(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t)
+	c := open(t, nodes[0].URL())
+	g := group(t, c, "a")
+	add(t, c, s1, 3)
+	inHand := read(t, g, 2)
+
+	slot := strconv.FormatInt(nodes[0].Do("CLUSTER", "KEYSLOT", s1).(int64), 10)
+	from, to := nodes[0], nodes[1]
+	if from.Do("EXISTS", s1) != int64(1) {
+		from, to = to, from
+	}
+	host, port, _ := strings.Cut(to.Addr(), ":")
+	fromID, toID := from.Do("CLUSTER", "MYID").(string), to.Do("CLUSTER", "MYID").(string)
+	read(t, g, 1) // the third, so that the next read blocks
+	done := make(chan error, 1)
+	go func() {
+		for { // what the engine does: go on after errors
+			entries, err := g.Read(t.Context(), g.Streams(), 10, time.Second)
+			if len(entries) > 0 || t.Context().Err() != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	for _, step := range []struct {
+		node    *redistest.Server
+		command []string
+	}{
+		{to, []string{"CLUSTER", "SETSLOT", slot, "IMPORTING", fromID}},
+		{from, []string{"CLUSTER", "SETSLOT", slot, "MIGRATING", toID}},
+		{from, []string{"MIGRATE", host, port, s1, "0", "5000"}},
+		{to, []string{"CLUSTER", "SETSLOT", slot, "NODE", toID}},
+		{from, []string{"CLUSTER", "SETSLOT", slot, "NODE", toID}},
+	} {
+		if reply := step.node.Do(step.command...); reply != "OK" {
+			t.Fatalf("%v: %v", step.command, reply)
+		}
+	}
+	add(t, c, s1, 1)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if g.Losses() != 0 {
+		t.Errorf("%d losses", g.Losses())
+	}
+	if owned, err := g.Renew(t.Context(), refs(inHand)); err != nil || !slices.Equal(owned, []bool{true, true}) {
+		t.Errorf("entries in hand: %v, %v", owned, err)
+	}
+}

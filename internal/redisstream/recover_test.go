@@ -1,0 +1,202 @@
+package redisstream_test
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/freshet/freshet/internal/delivery"
+	"github.com/freshet/freshet/internal/redisstream"
+	"github.com/freshet/freshet/internal/redistest"
+	"github.com/freshet/freshet/internal/wire"
+)
+
+// lose runs a read, and gone while it is blocked, and wants ErrLost.
+func lose(t *testing.T, g *redisstream.Group, isBlocked, gone func()) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		_, err := g.Read(t.Context(), g.Streams(), 10, 20*time.Second)
+		done <- err
+	}()
+	isBlocked()
+	gone()
+	if err := <-done; !errors.Is(err, delivery.ErrLost) {
+		t.Errorf("error %v, want ErrLost", err)
+	}
+}
+
+// together sends commands so that no other client's comes in between.
+func together(t *testing.T, server *redistest.Server, commands ...string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(strings.Join(commands, "\r\n") + "\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	replies := bufio.NewReader(conn)
+	for _, command := range commands {
+		if line, err := replies.ReadString('\n'); err != nil || line[0] == '-' {
+			t.Fatalf("%s: %q, %v", command, line, err)
+		}
+	}
+}
+
+func TestLostStreamOrGroupIsCreatedAgainWhileBlocked(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		gone []string
+		lost int64 // streams
+	}{
+		{"DEL", []string{"DEL", s1}, 1},
+		{"FLUSHALL", []string{"FLUSHALL"}, 2},
+		{"XGROUP DESTROY", []string{"XGROUP", "DESTROY", s1, "g"}, 1},
+		{"RENAME", []string{"RENAME", s1, "elsewhere"}, 1},
+		{"expiry", []string{"PEXPIRE", s1, "1"}, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, server := start(t)
+			log := &logBuffer{}
+			g := groupOf(t, c, redisstream.GroupConfig{Consumer: "a", Explicit: []string{s1, s2}, Log: log.logger()})
+			add(t, c, s1, 3)
+			entries := read(t, g, 10)
+			if err := g.Ack(t.Context(), refs(entries)); err != nil {
+				t.Fatal(err)
+			}
+			lose(t, g, func() { blocked(t, server, 1) }, func() { server.Do(tc.gone...) })
+			if n := g.Losses(); n != tc.lost || strings.Count(log.String(), "created again") != int(tc.lost) {
+				t.Errorf("%d losses, want %d, logged:\n%s", n, tc.lost, log)
+			}
+			if got := read(t, g, 10); len(got) != 0 {
+				t.Errorf("settled entries came again: %v", got)
+			}
+			want := add(t, c, s1, 2)
+			if got := ids(read(t, g, 10)); !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+			if strings.Count(log.String(), "created again") != int(tc.lost) {
+				t.Errorf("logged again:\n%s", log)
+			}
+		})
+	}
+}
+
+func TestLostGroupIsCreatedBeforeTheLowestUnsettledEntry(t *testing.T) {
+	c, server := start(t)
+	g := group(t, c, "a")
+	add(t, c, s1, 5)
+	entries := read(t, g, 4) // the fifth stays unread
+	all := ids(entries)
+	if err := g.Ack(t.Context(), refs([]wire.Entry{entries[0], entries[2]})); err != nil {
+		t.Fatal(err)
+	}
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	if _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("error %v, want ErrLost", err)
+	}
+	got := ids(read(t, g, 10))
+	if len(got) != 4 || !slices.Equal(got[:3], all[1:]) {
+		t.Errorf("got %v, want from %s on", got, all[1])
+	}
+}
+
+func TestEveryCommandNoticesTheLoss(t *testing.T) {
+	c, server := start(t)
+	add(t, c, s1, 1)
+	g := group(t, c, "a")
+	e := read(t, g, 1)[0]
+	ref := []wire.Ref{e.Ref()}
+	for name, call := range map[string]func() error{
+		"read": func() error { _, err := g.Read(t.Context(), []string{s1, s2}, 10, time.Second); return err },
+		"own":  func() error { _, err := g.Own(t.Context(), s1, wire.ID{}, 10); return err },
+		"reclaim": func() error {
+			_, err := g.Reclaim(t.Context(), s1, time.Hour, wire.ID{}, 10)
+			return err
+		},
+		"begin":     func() error { _, err := g.Begin(t.Context(), ref, []int{2}); return err },
+		"renew":     func() error { _, err := g.Renew(t.Context(), ref); return err },
+		"bury":      func() error { _, err := g.Bury(t.Context(), delivery.DeadLetter{Entry: e}); return err },
+		"unsettled": func() error { _, _, err := g.Unsettled(t.Context()); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server.Do("DEL", s1)
+			if err := call(); !errors.Is(err, delivery.ErrLost) {
+				t.Errorf("error %v, want ErrLost", err)
+			}
+			if err := call(); err != nil {
+				t.Errorf("a second time: %v", err)
+			}
+			if _, err := g.Prune(t.Context(), time.Hour); err != nil {
+				t.Errorf("prune: %v", err)
+			}
+		})
+	}
+}
+
+func TestStreamThatBeganAnewIsReadFromItsBeginning(t *testing.T) {
+	c, server := start(t)
+	server.Do("XADD", s1, "99999999999999-0", "n", "0") // by a clock that was ahead
+	g := group(t, c, "a")
+	if got := read(t, g, 10); len(got) != 1 {
+		t.Fatalf("got %v", got)
+	}
+	server.Do("DEL", s1)
+	want := add(t, c, s1, 2)
+	if _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("error %v, want ErrLost", err)
+	}
+	if got := ids(read(t, g, 10)); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// Each consumer knows only its own unsettled entries: the one that is quicker
+// to create the group again may do so behind those of the other.
+func TestEntriesInHandSurviveThatAnotherConsumerCreatedTheGroupAgain(t *testing.T) {
+	c, server := start(t)
+	add(t, c, s1, 4)
+	slow, quick := group(t, c, "slow"), group(t, c, "quick")
+	inHand := ids(read(t, slow, 2))
+	if err := quick.Ack(t.Context(), refs(read(t, quick, 2))); err != nil {
+		t.Fatal(err)
+	}
+	lose(t, slow, func() { blocked(t, server, 1) }, func() {
+		together(t, server, "XGROUP DESTROY "+s1+" g", "XGROUP CREATE "+s1+" g $")
+	})
+	got := ids(read(t, slow, 10))
+	if len(got) < 2 || !slices.Equal(got[:2], inHand) {
+		t.Errorf("got %v, want those in hand again, %v", got, inHand)
+	}
+}
+
+// The same message is given when a cluster moves the stream to another node.
+func TestUnblockedWithoutALossChangesNothing(t *testing.T) {
+	c, server := start(t)
+	add(t, c, s1, 3)
+	g := group(t, c, "a")
+	read(t, g, 2)
+	before := deliveries(server, s1)
+	lose(t, g, func() { read(t, g, 10); blocked(t, server, 1) }, func() {
+		// Away and back, group and all, as if another node had it now.
+		together(t, server, "RENAME "+s1+" elsewhere", "RENAME elsewhere "+s1)
+	})
+	if g.Losses() != 0 {
+		t.Errorf("%d losses", g.Losses())
+	}
+	after := deliveries(server, s1)
+	for id, n := range before {
+		if after[id] != n {
+			t.Errorf("%s: %d deliveries, had %d", id, after[id], n)
+		}
+	}
+	if got := read(t, g, 10); len(got) != 0 {
+		t.Errorf("entries in hand came again: %v", got)
+	}
+}
