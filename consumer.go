@@ -291,6 +291,7 @@ func (c *Consumer) streams() []string {
 	var keys []string
 	for t := range c.routes {
 		keys = append(keys, strings.ReplaceAll(t.Stream, "{app}", "*"))
+		keys = append(keys, t.Drift...)
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)

@@ -45,9 +45,7 @@ func TestConsumerReceivesWhatWasPublished(t *testing.T) {
 	var got *freshet.Event[events.UserCreated]
 	c := bus.Consumer(quick("crm-consumers"))
 	onUser(c, func(e *freshet.Event[events.UserCreated]) error { got = e; return nil })
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	if got == nil || got.Data != user(1) {
 		t.Fatalf("got %+v", got)
 	}
@@ -81,9 +79,7 @@ func TestPoisonIsDeadLetteredAloneWithAllItsFields(t *testing.T) {
 		}
 		return nil
 	})
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	if s := c.Stats(); s.Handled != 49 || s.DeadLettered != 1 || attempts.Load() != 3 {
 		t.Errorf("stats %+v, %d attempts, want 49 handled, 1 dead-lettered, 3 attempts", s, attempts.Load())
 	}
@@ -133,9 +129,7 @@ func TestHandlerErrorsOfEachKind(t *testing.T) {
 		}
 		return nil
 	})
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	if s := c.Stats(); s.Handled != 3 || s.DeadLettered != 1 {
 		t.Errorf("stats %+v", s)
 	}
@@ -174,9 +168,7 @@ func TestOneEntityKeepsItsOrderOverStreams(t *testing.T) {
 	freshet.On(c, func(_ context.Context, e *freshet.Event[events.UserDeleted]) error {
 		return see(e.Data.UserID, "deleted", e.Attempt)
 	})
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	for i := range got {
 		if !slices.Equal(got[i].list(), want) {
 			t.Errorf("user %d: %v", i, got[i].list())
@@ -202,9 +194,7 @@ func TestBatchHandlerIsolatesPoison(t *testing.T) {
 		}
 		return nil
 	})
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	if s := c.Stats(); s.Handled != 99 || s.DeadLettered != 1 || good.count() != 99 {
 		t.Errorf("stats %+v, %d effects", s, good.count())
 	}
@@ -229,9 +219,7 @@ func TestTenantFilterBelongsToTheGroup(t *testing.T) {
 		return c
 	}
 	c := consumer(tenant)
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	if s := c.Stats(); s != (freshet.Stats{Handled: 1, Filtered: 1}) {
 		t.Errorf("stats %+v", s)
 	}
@@ -251,9 +239,7 @@ func TestUnknownTypes(t *testing.T) {
 		cfg.DeadLetterUnknown = deadLetter
 		c := bus.Consumer(cfg)
 		onUser(c, func(*freshet.Event[events.UserCreated]) error { return nil })
-		if err := c.Drain(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		drain(t, c)
 		want := freshet.Stats{Ignored: 1}
 		if deadLetter {
 			want = freshet.Stats{DeadLettered: 1}
@@ -277,9 +263,7 @@ func TestDeadConsumersEntriesAreTakenOver(t *testing.T) {
 		got.add(fmt.Sprint(e.Data.UserID, " ", e.Attempt))
 		return nil
 	})
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	if l := got.list(); len(l) != 20 || !slices.Contains(l, "user-0 2") || !slices.Contains(l, "user-19 1") {
 		t.Errorf("handled %v", l)
 	}
@@ -295,9 +279,7 @@ func TestTrimmedPendingEntriesAreCountedAsLost(t *testing.T) {
 	server.Do("XTRIM", userStream, "MAXLEN", "2")
 	c := bus.Consumer(quick("g"))
 	onUser(c, func(*freshet.Event[events.UserCreated]) error { return nil })
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	if s := c.Stats(); s.Handled != 2 || s.LostTrimmed != 3 {
 		t.Errorf("stats %+v, want 2 handled and 3 lost", s)
 	}
@@ -408,9 +390,7 @@ func TestAcknowledgments(t *testing.T) {
 		}
 		return nil
 	})
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	status := map[string]string{}
 	acks := bus.Consumer(quick("wrapper-consumers"))
 	freshet.On(acks, func(_ context.Context, e *freshet.Event[events.Acknowledgment]) error {
@@ -420,9 +400,7 @@ func TestAcknowledgments(t *testing.T) {
 		status[e.Data.OriginalEventID] = e.Data.Status
 		return nil
 	})
-	if err := acks.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, acks)
 	if len(status) != 2 || status[good.EventID] != "processed" || status[bad.EventID] != "failed" {
 		t.Errorf("acknowledged %v", status)
 	}
@@ -443,9 +421,7 @@ func TestMiddlewareOrder(t *testing.T) {
 	c := bus.Consumer(quick("g"))
 	c.Use(layer("outer"), layer("inner"))
 	onUser(c, func(*freshet.Event[events.UserCreated]) error { calls.add("handler"); return nil })
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	if got := calls.list(); !slices.Equal(got, []string{"outer", "inner", "handler"}) {
 		t.Errorf("called %v", got)
 	}
@@ -466,11 +442,38 @@ func TestCreditsAreExactAndOneFactOnTwoStreams(t *testing.T) {
 		got.add(e.Identity + " " + e.Data.Amount.String())
 		return nil
 	})
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	if l := got.list(); !slices.Equal(l, []string{"a1 9007199254740993.1", "a1 9007199254740993.1"}) {
 		t.Errorf("got %v", l)
+	}
+}
+
+func TestInterAppHandlerTakesEveryNameWithoutItsOwn(t *testing.T) {
+	bus, _ := start(t)
+	publish(t, bus, events.AppUserCreated{Target: "crm", UserID: "u", Email: "a@example.com"})
+	publish(t, bus, events.InterApp{EventType: "employee.updated", Target: "hr", EntityID: "u", Data: []byte(`{"title":"Dr"}`)})
+	var got seen
+	c := bus.Consumer(quick("g"))
+	freshet.On(c, func(_ context.Context, e *freshet.Event[events.InterApp]) error {
+		got.add(e.Data.EventType + " to " + e.Data.Target)
+		return nil
+	})
+	drain(t, c)
+	want := []string{"user.created to crm", "employee.updated to hr"}
+	if l := got.list(); !slices.Equal(slices.Sorted(slices.Values(l)), slices.Sorted(slices.Values(want))) {
+		t.Errorf("handled %v, want %v", l, want)
+	}
+}
+
+func TestTypesAreFoundOnDriftedStreams(t *testing.T) {
+	bus, server := start(t)
+	server.Do("XADD", "crm:sync:user_created", "*", "eventId", "e1", "eventType", "user.created", "tenantId", tenant, "data", `{"userId":"u"}`)
+	var got seen
+	c := bus.Consumer(quick("g"))
+	onUser(c, func(e *freshet.Event[events.UserCreated]) error { got.add(e.Data.UserID); return nil })
+	drain(t, c)
+	if l := got.list(); !slices.Equal(l, []string{"u"}) {
+		t.Errorf("handled %v", l)
 	}
 }
 

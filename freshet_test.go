@@ -100,6 +100,19 @@ func runConsumer(t *testing.T, c *freshet.Consumer) running {
 	return running{c, stop}
 }
 
+// drain handles all there is, or fails the test.
+func drain(t *testing.T, c *freshet.Consumer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := c.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("not drained within 30 s: %+v", c.Stats())
+	}
+}
+
 // eventually polls until the condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()

@@ -142,9 +142,7 @@ func TestPublishCarriesTheTrace(t *testing.T) {
 		got.add(e.Traceparent)
 		return nil
 	})
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drain(t, c)
 	want := "00-01000000000000000000000000000000-0200000000000000-01"
 	if l := got.list(); len(l) != 1 || l[0] != want {
 		t.Errorf("traceparent %q, want %q", l, want)

@@ -145,7 +145,11 @@ func (c *Consumer) decode(e *wire.Entry) (*events.Envelope, *wire.Refusal) {
 }
 
 func (c *Consumer) route(env *events.Envelope) (*delivery.Route, delivery.Disposition) {
-	switch route := c.routes[env.Type]; {
+	route := c.routes[env.Type]
+	if route == nil && env.Type != nil && env.Type.Shape == events.ShapeInterApp {
+		route = c.routes[events.InterApp{}.Type()] // takes all inter-app events that have no handler of their own
+	}
+	switch {
 	case c.filtered(env):
 		return nil, delivery.Filter
 	case route != nil:

@@ -87,6 +87,7 @@ var creditAllocatedSync = define[CreditAllocatedSync](Type{
 	Name:   "credit_allocated",
 	Fact:   "credit.allocated",
 	Stream: "crm:sync:credits:credit_allocated",
+	Drift:  []string{"crm:sync:credit:credit_allocated*"},
 	Shape:  ShapeSync,
 	Entity: "credit",
 	Action: "allocated",
@@ -110,6 +111,7 @@ var creditConsumedSync = define[CreditConsumedSync](Type{
 	Name:   "credit_consumed",
 	Fact:   "credit.consumed",
 	Stream: "crm:sync:credits:credit_consumed",
+	Drift:  []string{"crm:sync:credit:credit_consumed*"},
 	Shape:  ShapeSync,
 	Entity: "credit",
 	Action: "consumed",
@@ -143,6 +145,7 @@ type CreditConfigUpdated struct {
 var creditConfigUpdated = define[CreditConfigUpdated](Type{
 	Name:    "credit_config_updated",
 	Stream:  "crm:sync:credits:credit_config_updated",
+	Drift:   []string{"crm:sync:credit:credit_config_updated*"},
 	Shape:   ShapeSync,
 	Entity:  "credit",
 	Action:  "config_updated",

@@ -2,6 +2,7 @@ package events
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -22,11 +23,13 @@ func Decode[T Payload](env *Envelope) (T, error) {
 
 // withoutValue keeps pieces of the payload out of an error of encoding/json.
 func withoutValue(err error) error {
-	switch e := err.(type) {
-	case *json.UnmarshalTypeError:
-		return fmt.Errorf("%s: must not be a JSON %s", e.Field, firstWord(e.Value))
-	case *json.SyntaxError:
-		return fmt.Errorf("bad JSON at byte %d", e.Offset)
+	var kind *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &kind):
+		return fmt.Errorf("%s: must not be a JSON %s", kind.Field, firstWord(kind.Value))
+	case errors.As(err, &syntax):
+		return fmt.Errorf("bad JSON at byte %d", syntax.Offset)
 	}
 	return fmt.Errorf("a value is not of its type (%T)", err)
 }

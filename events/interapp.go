@@ -31,8 +31,9 @@ func (e *AppUserCreated) fromEnvelope(env *Envelope) {
 	e.Target, e.Source, e.EntityID, e.PublishedBy = env.Target, env.Source, env.Entity.ID, env.PublishedBy
 }
 
-// InterApp is any other event that one application addresses to another. Its
-// type is data, and its content whatever the two agree on.
+// InterApp is any event that one application addresses to another. Its type
+// is data, and its content whatever the two agree on. Of what is read,
+// user.created is an AppUserCreated and not an InterApp.
 type InterApp struct {
 	EventType   string          `json:"eventType" event:"required,envelope" doc:"\"employee.updated\""`
 	Target      string          `json:"targetApplication" event:"required,envelope"`

@@ -31,6 +31,7 @@ type RoleAssigned struct {
 var roleAssigned = define[RoleAssigned](Type{
 	Name:    "role_assigned",
 	Stream:  "crm:sync:permissions:role_assigned",
+	Drift:   []string{"crm:sync:role_assignment:role_assigned*"},
 	Shape:   ShapeSync,
 	Entity:  "role_assignment",
 	Action:  "assigned",
@@ -54,6 +55,7 @@ type RoleUnassigned struct {
 var roleUnassigned = define[RoleUnassigned](Type{
 	Name:    "role_unassigned",
 	Stream:  "crm:sync:permissions:role_unassigned",
+	Drift:   []string{"crm:sync:role_assignment:role_unassigned*"},
 	Shape:   ShapeSync,
 	Entity:  "role_assignment",
 	Action:  "unassigned",
@@ -102,6 +104,7 @@ type RolePermissionsChanged struct {
 var rolePermissionsChanged = define[RolePermissionsChanged](Type{
 	Name:    "role_permissions_changed",
 	Stream:  "crm:sync:role_permissions",
+	Drift:   []string{"*:sync:role:role_permissions_changed"},
 	Shape:   ShapeRolePermissions,
 	Entity:  "role",
 	Action:  "permissions_updated",

@@ -29,6 +29,7 @@ type Type struct {
 	Name    string   // canonical name, as written in era v1; "" for InterApp, whose name is data
 	Fact    string   // what is told; types that tell one fact on two streams share it
 	Stream  string   // stream key it is published on; "{app}" stands for the application of a fan-out
+	Drift   []string // keys or globs of streams on which single publishers write it besides
 	Shape   Shape    // layout it is written in
 	Entity  string   // entity type, "user"
 	Action  string   // action on the wire, "created"

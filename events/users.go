@@ -16,6 +16,7 @@ type UserCreated struct {
 var userCreated = define[UserCreated](Type{
 	Name:    "user_created",
 	Stream:  "crm:sync:user:user_created",
+	Drift:   []string{"crm:sync:user_created*"},
 	Shape:   ShapeSync,
 	Entity:  "user",
 	Action:  "created",
@@ -44,6 +45,7 @@ type UserDeactivated struct {
 var userDeactivated = define[UserDeactivated](Type{
 	Name:    "user_deactivated",
 	Stream:  "crm:sync:user:user_deactivated",
+	Drift:   []string{"crm:sync:user_deactivated*"},
 	Shape:   ShapeSync,
 	Entity:  "user",
 	Action:  "deactivated",
@@ -70,6 +72,7 @@ type UserDeleted struct {
 var userDeleted = define[UserDeleted](Type{
 	Name:    "user_deleted",
 	Stream:  "crm:sync:user:user_deleted",
+	Drift:   []string{"crm:sync:user_deleted*"},
 	Shape:   ShapeSync,
 	Entity:  "user",
 	Action:  "deleted",

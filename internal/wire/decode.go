@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -31,22 +32,29 @@ type Decoder struct {
 // the catalogue does not know is not refused for it: Type is nil then, and
 // only the fields as such have been checked.
 func (d *Decoder) Decode(e *Entry) (*events.Envelope, *Refusal) {
-	now := d.Now
-	if now == nil {
-		now = time.Now
+	now := time.Now
+	if d.Now != nil {
+		now = d.Now
 	}
 	r := reading{
 		env:    &events.Envelope{Stream: e.Stream, ID: e.ID.String(), Fields: e.Fields},
 		entry:  e,
 		base:   events.BaseStream(e.Stream),
 		fields: e.Fields,
-		now:    now,
+		now:    later(now(), idTime(e.ID)),
 		json:   scanners.Get().(*scanner),
 	}
 	refusal := r.decode()
 	r.json.release()
 	scanners.Put(r.json)
 	return r.env, refusal
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 var scanners = sync.Pool{New: func() any { return new(scanner) }}
@@ -59,20 +67,21 @@ type reading struct {
 	fields    []events.Field // as published
 	quotedEra bool           // v0
 	named     named
-	now       func() time.Time
+	now       time.Time // by the later of our clock and the server's
 	json      *scanner
 	added     []member // of data, beyond what the publisher wrote
 
-	businessID string // of an allocation or operation, from metadata
+	publisherID string // of the event, "" when it has none
+	businessID  string // of an allocation or operation, from metadata
 }
 
 func (r *reading) decode() *Refusal {
-	r.env.Identity = r.entry.Ref().String()
 	r.env.Time = idTime(r.entry.ID)
 	if _, ours := events.CopyOf(r.entry.Stream); ours {
 		r.fields = withoutOwn(r.fields)
 	}
 	if refusal := checkFields(r.fields); refusal != nil {
+		r.env.Identity = r.entry.Ref().String()
 		return refusal
 	}
 	streamType := events.Lookup(r.base, "")
@@ -81,6 +90,7 @@ func (r *reading) decode() *Refusal {
 	r.collect()
 	if r.named.event.given && r.named.eventType == "" && !acknowledgment {
 		if refusal := r.unwrap(); refusal != nil {
+			r.env.Identity = r.entry.Ref().String()
 			return refusal
 		}
 	}
@@ -147,13 +157,15 @@ func (r *reading) unwrap() *Refusal {
 func (r *reading) readable() (badTime error) {
 	n, env := &r.named, r.env
 	origin := r.origin()
-	env.Identity = origin.String()
 	if events.ValidTenant(n.tenantID) == nil {
 		env.Tenant = n.tenantID
 	}
 	env.Source, env.Target, env.PublishedBy, env.Action = n.source, n.target, n.publishedBy, n.action
-	if id := r.publisherID(); id != "" && events.ValidID(id) == nil {
-		env.Identity = id
+	r.publisherID = n.publisherID()
+	if r.publisherID != "" && events.ValidID(r.publisherID) == nil {
+		env.Identity = r.publisherID
+	} else {
+		env.Identity = origin.String()
 	}
 	env.Entity = events.Entity{Type: n.entityType, ID: n.entityID}
 	env.Time = idTime(origin.ID)
@@ -162,7 +174,7 @@ func (r *reading) readable() (badTime error) {
 	}
 	// A Date keeps its JSON quotes in every era.
 	t, err := time.Parse(time.RFC3339Nano, strings.Trim(n.timestamp, `"`))
-	if err == nil && t.After(r.now().Add(futureRefused)) {
+	if err == nil && t.After(r.now.Add(futureRefused)) {
 		err = errors.New("more than 24 h ahead")
 	} else if err != nil {
 		err = errors.New("not ISO 8601 with a zone")
@@ -178,34 +190,23 @@ func (r *reading) readable() (badTime error) {
 func (r *reading) origin() Ref {
 	stream, ours := events.CopyOf(r.entry.Stream)
 	ref := Ref{stream, r.entry.ID}
-	if ours {
-		for _, f := range r.entry.Fields {
-			if id, err := ParseID(f.Value); err == nil && f.Name == ownPrefix+"id" {
+	for _, f := range r.entry.Fields {
+		if ours && f.Name == ownPrefix+"id" {
+			if id, err := ParseID(f.Value); err == nil {
 				ref.ID = id
 			}
 		}
 	}
-	if id, err := ParseID(r.named.originalID); err == nil && stream != r.base {
-		return Ref{r.base, id}
+	if stream != r.base {
+		if id, err := ParseID(r.named.originalID); err == nil {
+			return Ref{r.base, id}
+		}
 	}
 	return ref
 }
 
-// publisherID is the id that the publisher gave the event. A messageId in the
-// form of an entry id, as the guide shows it, is unique within its stream only.
-func (r *reading) publisherID() string {
-	n := &r.named
-	switch {
-	case n.eventID != "":
-		return n.eventID
-	case n.acknowledgmentID != "":
-		return n.acknowledgmentID
-	}
-	if _, err := ParseID(n.messageID); err == nil {
-		return r.base + "/" + n.messageID
-	}
-	return n.messageID
-}
+// publisherID is the id that the publisher gave the event.
+func (n *named) publisherID() string { return cmp.Or(n.eventID, n.acknowledgmentID, n.messageID) }
 
 // unknown keeps the data of an event that the catalogue does not know, where
 // it is an object.
@@ -228,7 +229,10 @@ func (r *reading) checkEnvelope(badTime error) *Refusal {
 	for _, id := range []struct{ field, value string }{
 		{"eventId", n.eventID}, {"acknowledgmentId", n.acknowledgmentID}, {"messageId", n.messageID}, {"entityId", n.entityID},
 	} {
-		if err := events.ValidID(id.value); id.value != "" && err != nil {
+		if id.value == "" {
+			continue
+		}
+		if err := events.ValidID(id.value); err != nil {
 			return &Refusal{BadID, id.field, err.Error()}
 		}
 	}
@@ -238,10 +242,10 @@ func (r *reading) checkEnvelope(badTime error) *Refusal {
 	if badTime != nil {
 		return &Refusal{BadTimestamp, "timestamp", badTime.Error()}
 	}
-	if n.timestamp != "" && r.env.Time.After(r.now().Add(futureWarned)) {
+	if n.timestamp != "" && r.env.Time.After(r.now.Add(futureWarned)) {
 		r.warn("timestamp: ahead of this clock")
 	}
-	if r.publisherID() == "" {
+	if r.publisherID == "" {
 		r.warn("eventId: absent, taken from the entry's place")
 	}
 	return nil
@@ -267,7 +271,10 @@ func (r *reading) checkTenant() *Refusal {
 // says nothing.
 func (r *reading) checkVersion(field, version string) *Refusal {
 	major, _, _ := strings.Cut(version, ".")
-	if n, err := strconv.ParseUint(major, 10, 32); err == nil && n > newestMajor {
+	if major == "" || strings.Trim(major, "0123456789") != "" {
+		return nil
+	}
+	if n, err := strconv.ParseUint(major, 10, 32); err != nil || n > newestMajor {
 		return &Refusal{UnsupportedVersion, field, fmt.Sprintf("at most %d", newestMajor)}
 	}
 	return nil

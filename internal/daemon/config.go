@@ -1,0 +1,165 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/freshet/freshet"
+	"github.com/freshet/freshet/events"
+)
+
+// Config describes one consumer and the copy that it keeps. Fill it by the
+// flags that [Config.Settings] names and by [Config.ReadFile], then Validate.
+type Config struct {
+	Redis     string // URL of the server; may hold a password
+	RedisFile string // file that holds the URL instead
+	App       string
+	TLSCA     string
+	TLSCert   string
+	TLSKey    string
+
+	Consumer freshet.ConsumerConfig
+	Batch    freshet.BatchConfig
+	Start    string // StartBeginning or StartNew
+
+	Replica string // sqlite://FILE
+
+	origins map[string]string // key → "freshet.yaml:7", of keys that a file set
+}
+
+// Where a group that does not exist yet begins.
+const (
+	StartBeginning = "beginning"
+	StartNew       = "new"
+)
+
+// Setting is one thing to configure: a key of the file, a flag, and the field
+// of a Config that both set.
+type Setting struct {
+	Key   string // dotted, "consumer.handler_timeout"
+	Field any    // *string, *[]string, *int, *time.Duration or *bool
+	Usage string // a flag's help; the `value` is named in back quotes
+
+	Secret bool // a URL that may hold a password, which a file must refer to by ${NAME}
+}
+
+// Flag returns the name of the setting's flag, "handler-timeout".
+func (s Setting) Flag() string {
+	return strings.NewReplacer(".", "-", "_", "-").Replace(strings.TrimPrefix(s.Key, "consumer."))
+}
+
+// Check reports a number or duration that is not above zero. The SDK would
+// take zero for "not set", which who writes it does not mean.
+func (s Setting) Check() error {
+	switch field := s.Field.(type) {
+	case *int:
+		if *field <= 0 {
+			return errNotPositive
+		}
+	case *time.Duration:
+		if *field <= 0 {
+			return errNotPositive
+		}
+	}
+	return nil
+}
+
+var errNotPositive = errors.New("must be above 0")
+
+// Settings returns all there is to configure, bound to c.
+func (c *Config) Settings() []Setting {
+	k := &c.Consumer
+	return []Setting{
+		{Key: "redis", Field: &c.Redis, Usage: "server `URL`: redis://, rediss:// or unix://", Secret: true},
+		{Key: "redis_file", Field: &c.RedisFile, Usage: "`FILE` that holds the server's URL, readable by its owner alone"},
+		{Key: "tls.ca", Field: &c.TLSCA, Usage: "PEM `FILE` of the authority to trust"},
+		{Key: "tls.cert", Field: &c.TLSCert, Usage: "PEM `FILE` of the client certificate"},
+		{Key: "tls.key", Field: &c.TLSKey, Usage: "PEM `FILE` of the client key"},
+		{Key: "app", Field: &c.App, Usage: "application that this copy belongs to (default freshet)"},
+		{Key: "replica", Field: &c.Replica, Usage: "copy to keep, a `URL`: sqlite://FILE", Secret: true},
+		{Key: "consumer.group", Field: &k.Group, Usage: "consumer group (default APP-copy)"},
+		{Key: "consumer.streams", Field: &k.Streams, Usage: "streams to read, as keys or Redis globs `PATTERN,…` (default: all streams of the suite)"},
+		{Key: "consumer.tenants", Field: &k.Tenants, Usage: "tenants to copy, `TENANT,…` (default all); the filter belongs to the group"},
+		{Key: "consumer.replace_tenants", Field: &k.ReplaceTenants, Usage: "make --tenants the group's filter from now on; stop its other consumers first"},
+		{Key: "consumer.start", Field: &c.Start, Usage: "`WHERE` a group that does not exist yet begins: beginning or new (default beginning)"},
+		{Key: "consumer.exclusive", Field: &k.Exclusive, Usage: "one consumer of the group is active, the others stand by"},
+		{Key: "consumer.acknowledge", Field: &k.Acknowledge, Usage: "publish acknowledgments"},
+		{Key: "consumer.dead_letter_unknown", Field: &k.DeadLetterUnknown, Usage: "dead-letter events of unknown type (default: ignore them)"},
+		{Key: "consumer.concurrency", Field: &k.Concurrency, Usage: "handlers running at once, `N` (default 16)"},
+		{Key: "consumer.max_in_flight", Field: &k.MaxInFlight, Usage: "entries read and not settled, at most `N` (default 1000)"},
+		{Key: "consumer.max_attempts", Field: &k.MaxAttempts, Usage: "attempts of one event before it is dead-lettered, `N` (default 8)"},
+		{Key: "consumer.handler_timeout", Field: &k.HandlerTimeout, Usage: "time for one write to the copy, `DURATION` (default 20s)"},
+		{Key: "consumer.lease", Field: &k.Lease, Usage: "a dead consumer's entries are taken over after this `DURATION` (default 30s)"},
+		{Key: "consumer.backoff_min", Field: &k.BackoffMin, Usage: "`DURATION` before the second attempt; it doubles (default 200ms)"},
+		{Key: "consumer.backoff_max", Field: &k.BackoffMax, Usage: "longest `DURATION` between attempts (default 30s)"},
+		{Key: "consumer.drain_timeout", Field: &k.DrainTimeout, Usage: "`DURATION` to finish what is in hand when told to stop (default 25s)"},
+		{Key: "consumer.batch_size", Field: &c.Batch.Size, Usage: "events in one transaction, at most `N` (default 500)"},
+		{Key: "consumer.batch_wait", Field: &c.Batch.Wait, Usage: "a batch that is not full waits this `DURATION` for more (default 5ms)"},
+	}
+}
+
+// WithDefaults returns the configuration with the defaults of the daemon
+// filled in. Those of the SDK are left to it.
+func (c Config) WithDefaults() Config {
+	if c.App == "" {
+		c.App = "freshet"
+	}
+	if c.Consumer.Group == "" {
+		c.Consumer.Group = c.App + "-copy"
+	}
+	if len(c.Consumer.Streams) == 0 {
+		c.Consumer.Streams = events.Streams()
+	}
+	c.Consumer.StartNew = c.Start == StartNew
+	return c
+}
+
+// Validate reports the first rule that the configuration breaks, with the
+// file and line or the flag that set it.
+func (c Config) Validate() error {
+	switch {
+	case c.Replica == "":
+		return errors.New("nothing to keep up to date: say where the copy is with --replica sqlite://FILE, or replica: in the configuration file")
+	case !strings.HasPrefix(c.Replica, "sqlite://"):
+		return c.wrong("replica", "want sqlite://FILE")
+	case c.Redis != "" && c.RedisFile != "":
+		return c.wrong("redis_file", "give redis or redis_file, not both")
+	case c.Start != "" && c.Start != StartBeginning && c.Start != StartNew:
+		return c.wrong("consumer.start", "want beginning or new")
+	case c.Batch.Size > 10_000:
+		return c.wrong("consumer.batch_size", "from 1 to 10000")
+	}
+	err := c.WithDefaults().Consumer.Validate()
+	if broken := (*freshet.ConfigError)(nil); errors.As(err, &broken) {
+		return c.wrong("consumer."+inKeys(broken.Field), inKeys(broken.Rule))
+	}
+	return err
+}
+
+// wrong says what is wrong with a setting, and where it was set.
+func (c Config) wrong(key, problem string) error {
+	if origin := c.origins[key]; origin != "" {
+		return fmt.Errorf("%s: %s: %s", origin, key, problem)
+	}
+	return fmt.Errorf("--%s: %s", Setting{Key: key}.Flag(), problem)
+}
+
+var goName = regexp.MustCompile(`\b(?:[A-Z][a-z]+)+\b`)
+
+// inKeys writes the SDK's names of fields as keys: HandlerTimeout becomes
+// handler_timeout.
+func inKeys(s string) string {
+	return goName.ReplaceAllStringFunc(s, func(name string) string {
+		var b strings.Builder
+		for i, r := range name {
+			if i > 0 && r <= 'Z' {
+				b.WriteByte('_')
+			}
+			b.WriteRune(r)
+		}
+		return strings.ToLower(b.String())
+	})
+}

@@ -1,0 +1,113 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// maxNumber is the longest number that is read, in bytes.
+const maxNumber = 400
+
+// numberLength returns how many bytes at the beginning of s are a JSON number.
+func numberLength(s string) (int, bool) {
+	i := 0
+	digits := func() bool {
+		from := i
+		for i < len(s) && '0' <= s[i] && s[i] <= '9' {
+			i++
+		}
+		return i > from
+	}
+	if i < len(s) && s[i] == '-' {
+		i++
+	}
+	if i < len(s) && s[i] == '0' {
+		i++
+	} else if !digits() {
+		return 0, false
+	}
+	if i < len(s) && s[i] == '.' {
+		i++
+		if !digits() {
+			return 0, false
+		}
+	}
+	if i < len(s) && s[i]|0x20 == 'e' {
+		i++
+		if i < len(s) && (s[i] == '+' || s[i] == '-') {
+			i++
+		}
+		if !digits() {
+			return 0, false
+		}
+	}
+	return i, true
+}
+
+func isNumber(s string) bool {
+	n, ok := numberLength(s)
+	return ok && n == len(s)
+}
+
+// numberInRange tells whether a float64 comes near the number: others are
+// read as infinite or zero by most readers, and exact arithmetic on them
+// would need memory without bound.
+func numberInRange(s string) bool {
+	if len(s) > maxNumber {
+		return false
+	}
+	mantissa := s
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		mantissa = s[:i]
+	} else if len(s) < 300 {
+		return true
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	return err == nil && (f != 0 || strings.Trim(mantissa, "-0.") == "")
+}
+
+// unquote returns the text of a JSON string.
+func unquote(s string) (string, bool) {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return "", false
+	}
+	plain := true
+	for i := 1; i < len(s)-1; i++ {
+		switch b := s[i]; {
+		case b == '\\':
+			plain = false
+		case b == '"' && plain, b < ' ':
+			return "", false
+		}
+	}
+	if plain {
+		return s[1 : len(s)-1], true
+	}
+	var text string
+	if err := json.Unmarshal([]byte(s), &text); err != nil {
+		return "", false
+	}
+	return text, true
+}
+
+// appendQuoted appends s as a JSON string.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(b, s[from:i]...)
+		from = i + 1
+		if c >= ' ' {
+			b = append(b, '\\', c)
+			continue
+		}
+		b = fmt.Appendf(b, `\u%04x`, c)
+	}
+	return append(append(b, s[from:]...), '"')
+}
