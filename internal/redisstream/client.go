@@ -249,7 +249,9 @@ func (c *Client) doMulti(ctx context.Context, cmds ...rueidis.Completed) []rueid
 	select {
 	case results := <-replies:
 		for i, r := range results {
-			if err := r.NonRedisError(); err == context.Canceled || err == context.DeadlineExceeded {
+			err := r.NonRedisError()
+			ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+			if ended && !NotSent(err) {
 				results[i] = rueidis.NewErrorResult(endOf(ctx))
 			}
 		}

@@ -8,26 +8,30 @@ import (
 )
 
 // DestroyGroup removes a group from the streams that the patterns name, and
-// what is kept for it. What was pending is forgotten; dead letters stay.
+// all that is kept for it: what was pending, and its dead letters. The
+// streams themselves stay as they are.
 func (c *Client) DestroyGroup(ctx context.Context, group string, patterns []string) error {
 	streams, err := c.Keys(ctx, patterns)
 	if err != nil {
 		return fmt.Errorf("destroy group %s: %w", group, err)
 	}
 	b := c.rc.B()
-	cmds := []rueidis.Completed{
-		b.Del().Key(groupKey(group, "settings"), groupKey(group, "active"), groupKey(group, "fence")).Build(),
+	var cmds []rueidis.Completed
+	for _, what := range []string{"settings", "active", "fence"} {
+		cmds = append(cmds, b.Del().Key(groupKey(group, what)).Build())
 	}
 	for _, s := range streams {
-		cmds = append(cmds, b.XgroupDestroy().Key(s).Group(group).Build())
+		cmds = append(cmds,
+			b.XgroupDestroy().Key(s).Group(group).Build(),
+			b.Del().Key(DeadLetterKey(s, group)).Build())
 	}
-	for i, reply := range c.doMulti(ctx, cmds...) {
-		switch err := reply.Error(); {
-		case err == nil, ClassOf(err) == NoGroup, ClassOf(err) == WrongType:
-		case i == 0:
-			return fmt.Errorf("destroy group %s: %w", group, err)
+	for _, reply := range c.doMulti(ctx, cmds...) {
+		switch err := reply.Error(); ClassOf(err) {
+		case NoGroup, WrongType: // there is nothing to remove
 		default:
-			return fmt.Errorf("destroy group %s on %s: %w", group, streams[i-1], err)
+			if err != nil {
+				return fmt.Errorf("destroy group %s: %w", group, err)
+			}
 		}
 	}
 	return nil

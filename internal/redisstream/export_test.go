@@ -6,5 +6,5 @@ import "time"
 func MakeResolveDue(g *Group) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.resolved = time.Time{}
+	g.resolveNext = time.Time{}
 }

@@ -28,9 +28,13 @@ type GroupConfig struct {
 	Log      *slog.Logger
 }
 
-// resolveEvery is how often patterns are resolved again, and keys that were
-// no streams looked at again.
-const resolveEvery = 10 * time.Second
+// How often patterns are resolved again, and keys that were no streams looked
+// at again: often where that is quick, as on a small server, at least every
+// resolveMax, and never for more than a hundredth of the time.
+const (
+	resolveMin = time.Second
+	resolveMax = 10 * time.Second
+)
 
 // Group is one consumer of a group over a set of streams: the engine's
 // transport.
@@ -45,9 +49,9 @@ type Group struct {
 	recovering sync.Mutex // held while a lost group is looked for and created
 	losses     atomic.Int64
 
-	mu       sync.Mutex
-	streams  map[string]*stream
-	resolved time.Time
+	mu          sync.Mutex
+	streams     map[string]*stream
+	resolveNext time.Time
 }
 
 // stream is what a Group remembers of a stream.
@@ -97,22 +101,23 @@ func (g *Group) Losses() int64 { return g.losses.Load() }
 // appeared while running are read from their beginning.
 func (g *Group) resolveIfDue(ctx context.Context) {
 	g.mu.Lock()
-	due := time.Since(g.resolved) >= resolveEvery
+	due := !time.Now().Before(g.resolveNext)
 	g.mu.Unlock()
 	if !due {
 		return
 	}
+	start := time.Now()
 	if err := g.resolve(ctx, "0"); err != nil && ctx.Err() == nil {
 		g.log.Warn("streams could not be looked up; going on with those known", "group", g.cfg.Group, "error", err)
 	}
+	g.mu.Lock()
+	g.resolveNext = time.Now().Add(min(max(100*time.Since(start), resolveMin), resolveMax))
+	g.mu.Unlock()
 }
 
 // resolve looks for streams that are not subscribed yet, and for set-aside
 // ones that are streams again, and creates the group on them at start.
 func (g *Group) resolve(ctx context.Context, start string) error {
-	g.mu.Lock()
-	g.resolved = time.Now()
-	g.mu.Unlock()
 	names, err := g.c.Keys(ctx, append(slices.Clone(g.cfg.Explicit), g.cfg.Patterns...))
 	if err != nil {
 		return err

@@ -1,6 +1,8 @@
 package redisstream_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -58,11 +60,7 @@ func startProxy(t *testing.T, server *redistest.Server) *proxy {
 	})
 	t.Cleanup(func() {
 		l.Close()
-		p.mu.Lock()
-		for _, c := range p.conns {
-			c.Close()
-		}
-		p.mu.Unlock()
+		p.disconnect()
 		p.wg.Wait()
 	})
 	return p
@@ -86,6 +84,22 @@ func (p *proxy) copy(to, from net.Conn, cutting *atomic.Bool, replies bool) {
 			return
 		}
 	}
+}
+
+// disconnect closes all connections.
+func (p *proxy) disconnect() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+}
+
+func (p *proxy) connected() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
 }
 
 func (p *proxy) url() string { return "redis://" + p.listener.Addr().String() }
@@ -146,6 +160,35 @@ func TestBlockedReadOnAHalfOpenConnectionEnds(t *testing.T) {
 	})
 }
 
+// Calls wait for the connection that one of them is making.
+func TestCancelOfOneCallIsNoCancelOfAnother(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, redistest.Start(t))
+	c := open(t, p.url())
+	p.mute.Store(true)
+	p.disconnect()
+	var wg sync.WaitGroup
+	first, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	wg.Go(func() {
+		for first.Err() == nil { // until it notices that the connection is gone, and makes another
+			_, _ = c.Add(first, s1, someFields)
+		}
+	})
+	eventually(t, "the first call connects", func() bool { return p.connected() > 0 })
+	for range 16 {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := c.Add(ctx, s1, someFields); err == nil || errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	cancel()
+	wg.Wait()
+}
+
 func TestSentinelFindsTheMasterAfterAFailover(t *testing.T) {
 	t.Parallel()
 	master := redistest.Start(t)
@@ -174,12 +217,17 @@ func TestSentinelFindsTheMasterAfterAFailover(t *testing.T) {
 	eventually(t, "the failover begins", func() bool {
 		return strings.HasPrefix(sentinelDo("SENTINEL", "FAILOVER", "mymaster"), "OK")
 	})
+	// A sentinel closes the connections of a server whose role it changes.
 	eventually(t, "the replica is the master", func() bool {
-		return strings.Contains(replica.Do("INFO", "replication").(string), "role:master")
+		info, err := redistest.Call(replica.Addr(), "INFO", "replication")
+		return err == nil && strings.Contains(info.(string), "role:master")
 	})
 	eventually(t, "publishing to the new master", func() bool {
-		_, err := c.Add(t.Context(), s1, someFields)
-		return err == nil && replica.Do("XLEN", s1).(int64) > 1
+		if _, err := c.Add(t.Context(), s1, someFields); err != nil {
+			return false
+		}
+		n, err := redistest.Call(replica.Addr(), "XLEN", s1)
+		return err == nil && n.(int64) > 1
 	})
 }
 
