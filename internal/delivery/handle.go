@@ -43,7 +43,8 @@ type result struct {
 	owned   []bool // of each item; nil: all
 	err     error
 	took    time.Duration
-	refused []settled // handled, but the observer failed
+	handled []settled // as the observer was told
+	refused []settled // those of them for which it failed
 }
 
 // dispatch starts as many calls as there are slots for. While an outage
@@ -105,13 +106,12 @@ func (e *Engine) perform(c *call) (r result) {
 	r.took = time.Since(start)
 	watch.Stop()
 	if r.err == nil {
-		var all []settled
 		for i, it := range c.items {
 			if r.owned == nil || r.owned[i] {
-				all = append(all, settled{it, Settlement{Message: c.messages[i], Outcome: Handled, Duration: r.took}})
+				r.handled = append(r.handled, settled{it, Settlement{Message: c.messages[i], Outcome: Handled, Duration: r.took}})
 			}
 		}
-		r.refused = e.announce(all)
+		r.refused = e.announce(r.handled)
 	}
 	return r
 }
@@ -169,8 +169,7 @@ func (e *Engine) invoke(route *Route, ms []*Message) (err error) {
 		// A nil value is runtime.Goexit, which ends this goroutine anyway.
 		if v := recover(); v != nil {
 			err = panicError(v)
-			e.log.Error("handler panicked", "route", route.Name, "stream", ms[0].Entry.Stream, "id", ms[0].Entry.ID.String(),
-				"attempt", ms[0].Attempt, "stack", string(debug.Stack()))
+			e.log.Error("handler panicked", append(about(ms[0].Envelope), "attempt", ms[0].Attempt, "stack", string(debug.Stack()))...)
 		}
 	}()
 	if route.HandleBatch != nil {
@@ -203,12 +202,12 @@ func (e *Engine) overdue(c *call) {
 	if c.ended {
 		return
 	}
-	about := append(c.items[0].about(), "timeout", e.cfg.HandlerTimeout, "attempt", c.messages[0].Attempt)
+	attrs := append(about(c.messages[0].Envelope), "timeout", e.cfg.HandlerTimeout, "attempt", c.messages[0].Attempt)
 	if e.stuck >= e.cfg.Concurrency {
-		e.log.Error("handler ignores its timeout, as do as many others as there are slots: no more handlers start", about...)
+		e.log.Error("handler ignores its timeout, as do as many others as there are slots: no more handlers start", attrs...)
 		return
 	}
-	e.log.Error("handler ignores its timeout: its entity waits for it", about...)
+	e.log.Error("handler ignores its timeout: its entity waits for it", attrs...)
 	c.replaced = true
 	e.stuck++
 	e.slots--
@@ -247,7 +246,7 @@ func (e *Engine) callEnded(c *call, r result) {
 	switch {
 	case len(ours) == 0:
 	case r.err == nil:
-		e.succeeded(c, ours, r.refused)
+		e.succeeded(c, r)
 	case e.drain.over: // cancelled: the entries stay pending
 		e.drain.cancelled = true
 	case len(ours) > 1:
@@ -265,13 +264,13 @@ func (e *Engine) callEnded(c *call, r result) {
 	}
 }
 
-func (e *Engine) succeeded(c *call, items []*item, refused []settled) {
-	e.stats.handled.Add(int64(len(items)))
-	for _, it := range items {
-		it.state = done
+func (e *Engine) succeeded(c *call, r result) {
+	e.stats.handled.Add(int64(len(r.handled)))
+	for _, s := range r.handled {
+		s.it.state = done
 		e.owed++
-		e.leaveLane(it)
+		e.leaveLane(s.it)
 	}
-	e.announced(items, refused)
+	e.announced(r.handled, r.refused, 0)
 	e.sawSuccess(c.probe)
 }

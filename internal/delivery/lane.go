@@ -87,9 +87,9 @@ func (it *item) message() *Message {
 	return &Message{Envelope: it.envelope, Entry: it.entry, Attempt: it.attempts + 1}
 }
 
-// about returns the attributes of a log line about the item.
-func (it *item) about() []any {
-	return []any{"stream", it.entry.Stream, "id", it.entry.ID.String(), "type", it.envelope.TypeName(), "tenant", it.envelope.Tenant}
+// about returns the attributes of a log line about an event.
+func about(env *events.Envelope) []any {
+	return []any{"stream", env.Stream, "id", env.ID, "type", env.TypeName(), "tenant", env.Tenant}
 }
 
 // compareItems orders items of different streams by id; equal ids by stream,
@@ -111,17 +111,14 @@ func insert(items []*item, from int, it *item) []*item {
 	return slices.Insert(items, i, it)
 }
 
-// remove takes the item out; most are at the front.
+// remove takes the item, which is there, out; most are at the front.
 func remove(items []*item, it *item) []*item {
-	switch i := slices.Index(items, it); i {
-	case -1:
-		return items
-	case 0:
+	if items[0] == it {
 		items[0] = nil
 		return items[1:]
-	default:
-		return slices.Delete(items, i, i+1)
 	}
+	i := slices.Index(items, it)
+	return slices.Delete(items, i, i+1)
 }
 
 // lane holds the items of one entity, which are handled one at a time, or as
@@ -236,7 +233,7 @@ func (e *Engine) forget(it *item) {
 func (e *Engine) leaveLane(it *item) {
 	l := it.lane
 	it.lane = nil
-	first := len(l.queue) > 0 && l.queue[0] == it
+	first := l.queue[0] == it
 	if slices.Contains(l.queue[:l.taken], it) {
 		l.taken--
 	}

@@ -59,7 +59,7 @@ func (e *Engine) renewed(ref wire.Ref, owned bool, at time.Time) {
 	case owned:
 		it.leased = at
 	default:
-		e.log.Info("lease lost: another consumer has the entry", it.about()...)
+		e.log.Info("lease lost: another consumer has the entry", about(it.envelope)...)
 		switch it.state {
 		case held:
 			e.reader.drop(e.reader.source(ref.Stream), it)

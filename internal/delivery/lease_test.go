@@ -198,3 +198,58 @@ func TestLostBetweenAttempts(t *testing.T) {
 		r.drainCleanly()
 	})
 }
+
+// TestLostWhileWaiting: an entry that another consumer took while it waited
+// here is not handled here, and holds nothing up.
+func TestLostWhileWaiting(t *testing.T) {
+	t.Run("for a retry", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			s := newServer("s")
+			ref := s.publish("s", "a", "single")
+			next := s.publish("s", "a", "single")
+			rec := newRecorder(t, func(_ context.Context, m *Message) error {
+				if m.Entry.Ref() == ref {
+					return RetryAfter(errHandler, time.Hour)
+				}
+				return nil
+			})
+			cfg := config(&client{server: s, name: "c"}, rec)
+			r := start(t, cfg)
+			pass(time.Second)
+			s.steal(ref, "other")
+			pass(cfg.Lease * 5 / 6)
+			if len(rec.of(ref)) != 1 || len(rec.of(next)) != 1 {
+				t.Errorf("attempts %v", rec.attempts())
+			}
+			r.drainCleanly()
+		})
+	})
+	t.Run("for older ones of another stream", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			s := newServer("s1", "s2")
+			for range 3 {
+				s.publish("s1", "slow", "single")
+			}
+			held := s.publish("s2", "a", "single")
+			rec := newRecorder(t, func(_ context.Context, m *Message) error {
+				if m.Envelope.Entity.ID == "slow" {
+					time.Sleep(19 * time.Second)
+				}
+				return nil
+			})
+			cfg := config(&client{server: s, name: "c"}, rec)
+			cfg.MaxInFlight = 3 // one of s1 and one of s2, then another of s1
+			r := start(t, cfg)
+			pass(time.Second)
+			if s.deliveries(held) != 1 || len(rec.of(held)) != 0 {
+				t.Fatal("the entry is not held back")
+			}
+			s.steal(held, "other")
+			pass(60 * time.Second)
+			if got := rec.of(held); len(got) != 1 || got[0].attempt != 2 {
+				t.Errorf("attempts %v, want one after the other's lease", got)
+			}
+			r.drainCleanly()
+		})
+	})
+}

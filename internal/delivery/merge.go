@@ -66,9 +66,8 @@ func (m *merge) lowest() *item {
 
 // drop takes an item of the source out.
 func (m *merge) drop(s *source, it *item) {
-	before := len(s.buffer)
 	s.buffer = remove(s.buffer, it)
-	m.held -= before - len(s.buffer)
+	m.held--
 }
 
 // hungry returns the sources of which nothing is held.

@@ -142,7 +142,7 @@ func (s script) play(t *testing.T) error {
 		}
 	}
 
-	calls, exceeded := 0, false
+	calls, exceeded, twice := 0, false, false
 	run := func(name string, life time.Duration) error {
 		alive, kill := context.WithCancel(dead)
 		defer kill()
@@ -160,8 +160,19 @@ func (s script) play(t *testing.T) error {
 			}
 			return nil
 		}
-		defer func() { exceeded = exceeded || c.over }()
+		obs := &observer{}
+		defer func() {
+			// After a lost reply more is pending than in hand.
+			exceeded = exceeded || c.over && len(s.faults) == 0
+			told := map[wire.Ref]bool{}
+			for _, st := range obs.settled {
+				ref := st.Message.Entry.Ref()
+				twice = twice || told[ref]
+				told[ref] = true
+			}
+		}()
 		cfg := config(c, rec)
+		cfg.Observer = obs
 		cfg.Concurrency, cfg.MaxInFlight = s.concurrent, s.inFlight
 		cfg.HandlerTimeout, cfg.Lease = 500*time.Millisecond, 2*time.Second
 		cfg.BackoffMax = time.Second
@@ -195,6 +206,9 @@ func (s script) play(t *testing.T) error {
 
 	if exceeded {
 		return errors.New("more in hand than MaxInFlight")
+	}
+	if twice {
+		return errors.New("an engine settled an entry twice")
 	}
 	if n := srv.pendingCount(); n > 0 {
 		return fmt.Errorf("%d entries pending after all was said to be settled", n)

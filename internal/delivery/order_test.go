@@ -160,3 +160,40 @@ func TestReclaimedEntryGoesFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestOlderEventOfAnotherKind: it goes first also when it is handled in
+// another way than the one that waits for a slot.
+func TestOlderEventOfAnotherKind(t *testing.T) {
+	for _, older := range []string{"single", "batch", "bad"} {
+		for _, newer := range []string{"single", "batch"} {
+			t.Run(older+" before "+newer, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					s := newServer("s")
+					old := s.publish("s", "a", older)
+					s.deliver("dead", 1, old)
+					for i := range 3 {
+						s.publish("s", entity(i), "single") // keep the slot for 57 s
+					}
+					next := s.publish("s", "a", newer)
+					rec := newRecorder(t, func(_ context.Context, m *Message) error {
+						if m.Envelope.Entity.ID != "a" {
+							time.Sleep(19 * time.Second)
+						}
+						return nil
+					})
+					cfg := config(&client{server: s, name: "c"}, rec)
+					cfg.Concurrency = 1
+					settleAll(t, cfg)
+					got := refsOf(rec.attempts())
+					want := []wire.Ref{old, next}
+					if older == "bad" {
+						want = want[1:]
+					}
+					if got = got[3:]; !slices.Equal(got, want) {
+						t.Errorf("handled %v, want %v", got, want)
+					}
+				})
+			})
+		}
+	}
+}

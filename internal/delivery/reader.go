@@ -29,6 +29,10 @@ type reader struct {
 	planned   bool      // the round before the next read
 	round     []*source // its streams that are still to be swept by a page
 
+	// settled are the entries that were settled while pending ones are being
+	// fetched: the page may still have them.
+	settled map[wire.Ref]bool
+
 	empty bool // the last read found nothing
 }
 
@@ -125,6 +129,7 @@ func (e *Engine) makeRoom() {
 
 func (e *Engine) fetchOwn(s *source, count int) {
 	after := s.after
+	e.reader.settled = map[wire.Ref]bool{}
 	e.ask(func(ctx context.Context) (page, error) {
 		p, err := e.pendingPage(e.cfg.Transport.Own(ctx, s.stream, after, count))
 		p.own = true
@@ -142,6 +147,7 @@ func (e *Engine) fetchOwn(s *source, count int) {
 
 func (e *Engine) takeOver(s *source, count int) {
 	cursor := s.after
+	e.reader.settled = map[wire.Ref]bool{}
 	e.ask(func(ctx context.Context) (page, error) {
 		return e.pendingPage(e.cfg.Transport.Reclaim(ctx, s.stream, 0, cursor, count))
 	}, func(p page) {
@@ -155,6 +161,7 @@ func (e *Engine) takeOver(s *source, count int) {
 
 func (e *Engine) sweep(s *source, count int) {
 	cursor := s.swept
+	e.reader.settled = map[wire.Ref]bool{}
 	e.ask(func(ctx context.Context) (page, error) {
 		return e.pendingPage(e.cfg.Transport.Reclaim(ctx, s.stream, e.cfg.Lease, cursor, count))
 	}, func(p page) {
@@ -274,6 +281,7 @@ func (e *Engine) ask(call func(context.Context) (page, error), then func(page)) 
 		return func() {
 			r.busy = false
 			e.receive(p)
+			r.settled = nil
 			if err != nil {
 				e.fetchFailed(err)
 			} else {
@@ -293,7 +301,7 @@ func (e *Engine) receive(p page) {
 	now := time.Now()
 	var s *source
 	for _, it := range p.items {
-		if e.hand[it.ref()] != nil {
+		if e.hand[it.ref()] != nil || e.reader.settled[it.ref()] {
 			continue
 		}
 		if s == nil || s.stream != it.entry.Stream {
@@ -310,6 +318,14 @@ func (e *Engine) receive(p page) {
 		e.stats.lostTrimmed.Add(int64(len(trimmed)))
 		e.log.Warn("entries were trimmed before they were settled: lost",
 			"stream", trimmed[0].Stream, "count", len(trimmed), "first_id", trimmed[0].ID.String())
+	}
+}
+
+// noteSettled keeps an entry from being taken in hand again by a page that
+// was made before it was settled.
+func (r *reader) noteSettled(ref wire.Ref) {
+	if r.settled != nil {
+		r.settled[ref] = true
 	}
 }
 

@@ -292,3 +292,41 @@ func TestMaxInFlight(t *testing.T) {
 		})
 	}
 }
+
+// TestStalePage: a page of pending entries that was made before one of them
+// was settled does not settle it again.
+func TestStalePage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		s.publish("s", "a", "skip")
+		c := &client{server: s, name: "c"}
+		reads, owns := 0, 0
+		c.setFault(func(call string) error {
+			switch call {
+			case "Ack":
+				time.Sleep(200 * time.Millisecond) // pending until after the page is made
+			case "Read":
+				if reads++; reads == 2 {
+					return errNetwork
+				}
+			case "lost Own":
+				if owns++; owns == 2 {
+					time.Sleep(time.Second) // the page comes after the acknowledgment
+				}
+			}
+			return nil
+		})
+		obs := &observer{}
+		cfg := config(c, newRecorder(t, nil))
+		cfg.Observer = obs
+		r := start(t, cfg)
+		pass(5 * time.Second)
+		if owns != 2 || s.pendingCount() != 0 {
+			t.Fatalf("%d pages, %d pending", owns, s.pendingCount())
+		}
+		if got := obs.outcomes()[Ignored]; got != 1 || r.engine.Stats().Ignored != 1 {
+			t.Errorf("settled %d times", got)
+		}
+		r.drainCleanly()
+	})
+}

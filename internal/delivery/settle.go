@@ -28,14 +28,12 @@ const (
 	ackDelay = 2 * time.Millisecond // fewer wait this long for company
 )
 
-// settle ends the way of items that are done.
+// settle ends the way of items that need no handling.
 func (e *Engine) settle(all []settled) {
 	if len(all) == 0 {
 		return
 	}
-	items := make([]*item, len(all))
-	for i, s := range all {
-		items[i] = s.it
+	for _, s := range all {
 		s.it.state = done
 		e.owed++
 		switch s.s.Outcome {
@@ -45,13 +43,19 @@ func (e *Engine) settle(all []settled) {
 			e.stats.filtered.Add(1)
 		}
 	}
+	e.announceAll(all, 0)
+}
+
+// announceAll tells the observer of items that are done, after so many
+// failures, and acknowledges them.
+func (e *Engine) announceAll(all []settled, failures int) {
 	if e.cfg.Observer == nil {
-		e.acknowledge(items)
+		e.announced(all, nil, failures)
 		return
 	}
 	e.async(func() func() {
 		refused := e.announce(all)
-		return func() { e.announced(items, refused) }
+		return func() { e.announced(all, refused, failures) }
 	})
 }
 
@@ -84,47 +88,24 @@ func (e *Engine) tellSettled(s Settlement) error {
 	return err
 }
 
-// announced acknowledges the items but for those that the observer refused;
-// it is told again until it takes them. Their effect is not repeated.
-func (e *Engine) announced(items []*item, refused []settled) {
+// announced acknowledges those that the observer took. It is told of the
+// others again until it takes them; their effect is not repeated.
+func (e *Engine) announced(all, refused []settled, failures int) {
 	again := map[*item]bool{}
 	for _, s := range refused {
 		again[s.it] = true
 	}
 	var taken []*item
-	for _, it := range items {
-		if !again[it] {
-			taken = append(taken, it)
+	for _, s := range all {
+		if !again[s.it] {
+			taken = append(taken, s.it)
 		}
 	}
 	e.acknowledge(taken)
-	if len(refused) > 0 {
-		e.announceAgain(refused, 1)
+	if len(refused) == 0 {
+		return
 	}
-}
-
-func (e *Engine) announceAgain(all []settled, failures int) {
-	e.after(retryWait(failures), func() {
-		e.async(func() func() {
-			refused := e.announce(all)
-			return func() {
-				again := map[*item]bool{}
-				for _, s := range refused {
-					again[s.it] = true
-				}
-				var taken []*item
-				for _, s := range all {
-					if !again[s.it] {
-						taken = append(taken, s.it)
-					}
-				}
-				e.acknowledge(taken)
-				if len(refused) > 0 {
-					e.announceAgain(refused, failures+1)
-				}
-			}
-		})
-	})
+	e.after(retryWait(failures+1), func() { e.announceAll(refused, failures+1) })
 }
 
 // acknowledge queues acknowledgments.
@@ -174,6 +155,7 @@ func (e *Engine) flush() {
 			a.fault.end(e.log, "acknowledging")
 			e.owed -= len(items)
 			for _, it := range items {
+				e.reader.noteSettled(it.ref())
 				e.forget(it)
 			}
 			e.acknowledge(nil) // those that came meanwhile
@@ -203,7 +185,8 @@ func (e *Engine) bury(it *item, v verdict) {
 }
 
 // tryBury announces s, unless nil, and stores the letter. It is repeated
-// until it works; see docs/reliability.md on a server that is out of memory.
+// until it works: a server that is out of memory stores nothing, but still
+// hands out entries and takes acknowledgments.
 func (e *Engine) tryBury(it *item, letter DeadLetter, s *Settlement, failures int) {
 	e.async(func() func() {
 		var err error
@@ -230,8 +213,9 @@ func (e *Engine) tryBury(it *item, letter DeadLetter, s *Settlement, failures in
 			case owned:
 				e.burying.end(e.log, "dead-lettering")
 				e.stats.deadLettered.Add(1)
-				e.log.Warn("dead-lettered", append(it.about(), "attempts", letter.Attempts, "reason", letter.Reason)...)
+				e.log.Warn("dead-lettered", append(about(it.envelope), "attempts", letter.Attempts, "reason", letter.Reason)...)
 			}
+			e.reader.noteSettled(letter.Entry.Ref())
 			l := it.lane
 			e.forget(it)
 			l.untake()
