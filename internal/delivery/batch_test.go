@@ -189,8 +189,9 @@ func TestBatchLosesEntry(t *testing.T) {
 			return nil
 		})
 		obs := &observer{}
-		rec := newRecorder(t, func(_ context.Context, m *Message) error {
-			if m.Attempt == 2 {
+		var failed atomic.Bool
+		rec := newRecorder(t, func(context.Context, *Message) error {
+			if !failed.Swap(true) {
 				return errHandler
 			}
 			return nil
@@ -258,8 +259,9 @@ func TestBatchRetryAfter(t *testing.T) {
 		for i := range 4 {
 			s.publish("s", entity(i/2), "batch")
 		}
-		rec := newRecorder(t, func(_ context.Context, m *Message) error {
-			if m.Attempt == 1 {
+		var failed atomic.Bool
+		rec := newRecorder(t, func(context.Context, *Message) error {
+			if !failed.Swap(true) {
 				return RetryAfter(errHandler, time.Minute)
 			}
 			return nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/internal/wire"
 )
 
@@ -282,8 +283,10 @@ func TestStopWhenDrained(t *testing.T) {
 			return nil
 		}, time.Hour / 2, time.Hour/2 + time.Second, 1, 0},
 		{"dead letters", func(s *server) { s.publish("s", "a", "bad") }, nil, 0, time.Second, 0, 1},
-		{"another's pending entries", func(s *server) { s.deliver("dead", 1, s.publish("s", "a", "single")) },
-			nil, 30 * time.Second, 32 * time.Second, 1, 0},
+		{"another's pending entries", func(s *server) {
+			s.deliver("dead", 1, s.publish("s", "a", "single"))
+			time.Sleep(7 * time.Second) // of a lease of 30 s
+		}, nil, 23 * time.Second, 25 * time.Second, 1, 0},
 		{"another settles", func(s *server) {
 			ref := s.publish("s", "a", "single")
 			s.deliver("other", 1, ref)
@@ -355,6 +358,27 @@ func TestStopWhenDrainedTakesOver(t *testing.T) {
 		}
 		if got := refsOf(rec.attempts()); len(got) != len(want) || got[0] != want[0] || got[249] != want[249] {
 			t.Errorf("handled %d", len(got))
+		}
+	})
+}
+
+// TestDrainDoesNotWaitForBatches: a batch that waits for more goes at once.
+func TestDrainDoesNotWaitForBatches(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		for i := range 3 {
+			s.publish("s", entity(i), "batch")
+		}
+		rec := newRecorder(t, nil)
+		cfg := config(&client{server: s, name: "c"}, rec)
+		route := &Route{HandleBatch: rec.handleBatch, BatchSize: 10, BatchWait: time.Minute}
+		cfg.Route = func(*events.Envelope) (*Route, Disposition) { return route, Handle }
+		r := start(t, cfg)
+		pass(time.Second)
+		began := time.Now()
+		r.drainCleanly()
+		if n, d := r.engine.Stats().Handled, time.Since(began); n != 3 || d > 0 {
+			t.Errorf("%d handled in %v", n, d)
 		}
 	})
 }

@@ -32,7 +32,8 @@ func (e *Engine) failed(c *call, it *item, err error) {
 }
 
 // batchFailed has the items of a failed batch handled one by one, so that
-// the one that fails it fails alone. None is dead-lettered for its batch.
+// the one that fails it fails alone. The batch is no attempt of any of them:
+// it does not tell which has failed.
 func (e *Engine) batchFailed(c *call, items []*item, err error) {
 	if isUnavailable(err) || e.outage.paused {
 		e.sawFailure(c, err, items[0].lane.key)
@@ -42,13 +43,10 @@ func (e *Engine) batchFailed(c *call, items []*item, err error) {
 		e.takeBack(items, func() {})
 		return
 	}
+	e.log.Warn("batch failed, its events are handled one by one", append(about(items[0].envelope), "events", len(items), "error", err)...)
 	wait, asked := retryAfter(err)
 	for _, it := range items {
-		e.tellRetried(it.message(), err, wait)
 		it.alone = true
-		if it.attempts+1 < e.cfg.MaxAttempts {
-			it.attempts++
-		}
 		if asked && it.lane.state == idle {
 			e.park(it.lane, wait)
 		}

@@ -214,7 +214,7 @@ func (l *lane) untake() {
 func (e *Engine) park(l *lane, wait time.Duration) {
 	l.state, l.until = parked, time.Now().Add(wait)
 	e.after(wait, func() {
-		if l.state == parked && !time.Now().Before(l.until) && !e.drain.on {
+		if l.state == parked && !time.Now().Before(l.until) {
 			l.state = idle
 			e.advance(l)
 		}

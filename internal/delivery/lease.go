@@ -55,7 +55,7 @@ func (e *Engine) renew() {
 func (e *Engine) renewed(ref wire.Ref, owned bool, at time.Time) {
 	it := e.hand[ref]
 	switch {
-	case it == nil || it.leased.After(at):
+	case it == nil:
 	case owned:
 		it.leased = at
 	default:

@@ -233,7 +233,7 @@ func TestLostWhileWaiting(t *testing.T) {
 			held := s.publish("s2", "a", "single")
 			rec := newRecorder(t, func(_ context.Context, m *Message) error {
 				if m.Envelope.Entity.ID == "slow" {
-					time.Sleep(19 * time.Second)
+					time.Sleep(12 * time.Second) // released after 24 s, before its lease is over here
 				}
 				return nil
 			})

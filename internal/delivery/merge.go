@@ -20,12 +20,13 @@ type source struct {
 	stream string
 	buffer []*item // read and not released, by id
 	more   bool    // it may have entries, right behind the buffer, that are older than some in other buffers
+	full   bool    // its last read found as many as were asked for
 	gone   bool    // no longer subscribed; leaves when the buffer is empty
 
 	// What the reader does next with it; see reader.go.
 	phase    phase
 	after    wire.ID // of the phase's pages
-	took     bool    // what its predecessors left
+	took     bool    // what its predecessors left: once, for the next to be active would be robbed by a second time
 	sweeping bool
 	swept    wire.ID // of the sweep's pages
 }

@@ -197,3 +197,51 @@ func TestOlderEventOfAnotherKind(t *testing.T) {
 		}
 	}
 }
+
+// TestEntriesBetweenReads: what comes into a stream after it was read is
+// older than what a later read of another stream brings, and goes first.
+func TestEntriesBetweenReads(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("busy", "quiet")
+		var want []wire.Ref
+		for _, stream := range []string{"busy", "busy", "busy", "quiet"} {
+			want = append(want, s.publish(stream, "a", "single"))
+		}
+		c := &client{server: s, name: "c"}
+		reads := 0
+		c.setFault(func(call string) error {
+			if call == "Read" {
+				if reads++; reads == 2 { // of the busy stream: its part of the first was full
+					want = append(want, s.publish("quiet", "a", "single"), s.publish("busy", "a", "single"))
+				}
+			}
+			return nil
+		})
+		rec := newRecorder(t, nil)
+		cfg := config(c, rec)
+		cfg.MaxInFlight = 6
+		settleAll(t, cfg)
+		if got := refsOf(rec.attempts()); !slices.Equal(got, want) {
+			t.Errorf("handled %v, want %v", got, want)
+		}
+	})
+}
+
+// TestSweepKeepsOrder: what a dead consumer left on several streams is
+// handled in order when its lease is over.
+func TestSweepKeepsOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s1", "s2", "s3")
+		var want []wire.Ref
+		for i := range 30 {
+			ref := s.publish([]string{"s3", "s2", "s1"}[i%3], "a", "single")
+			s.deliver("dead", 1, ref)
+			want = append(want, ref)
+		}
+		rec := newRecorder(t, nil)
+		settleAll(t, config(&client{server: s, name: "c"}, rec))
+		if got := refsOf(rec.attempts()); !slices.Equal(got, want) {
+			t.Errorf("handled %v, want %v", got, want)
+		}
+	})
+}

@@ -245,3 +245,59 @@ func TestStuckProbe(t *testing.T) {
 		r.drainCleanly()
 	})
 }
+
+// TestOutageIsNotEndedByOlderCalls: the success of a call that began before
+// the outage says nothing about now.
+func TestOutageIsNotEndedByOlderCalls(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		s.publish("s", "slow", "single")
+		for i := range 20 {
+			s.publish("s", entity(i), "single")
+		}
+		rec := newRecorder(t, func(_ context.Context, m *Message) error {
+			if m.Envelope.Entity.ID == "slow" {
+				time.Sleep(10 * time.Second)
+				return nil
+			}
+			return Unavailable(errHandler)
+		})
+		obs := &observer{}
+		cfg := config(&client{server: s, name: "c"}, rec)
+		cfg.Observer = obs
+		r := start(t, cfg)
+		pass(time.Minute)
+		if len(obs.paused) != 1 || obs.resumed != 0 || r.engine.Stats().Handled != 1 {
+			t.Errorf("paused %d times, resumed %d times", len(obs.paused), obs.resumed)
+		}
+		r.drainCleanly()
+	})
+}
+
+// TestOneEntityUnavailable: an entity whose own dependency is down pauses the
+// others ever more rarely.
+func TestOneEntityUnavailable(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		bad := s.publish("s", "bad", "single")
+		rec := newRecorder(t, func(_ context.Context, m *Message) error {
+			if m.Entry.Ref() == bad {
+				return Unavailable(errHandler)
+			}
+			return nil
+		})
+		cfg := config(&client{server: s, name: "c"}, rec)
+		r := start(t, cfg)
+		for i := range 3000 {
+			s.publish("s", entity(i), "single")
+			pass(200 * time.Millisecond)
+		}
+		if n := len(rec.of(bad)); n < 60 || n > 300 { // 10 minutes, BackoffMax is 10 s
+			t.Errorf("%d tries", n)
+		}
+		if n := r.engine.Stats().Handled; n < 2990 {
+			t.Errorf("%d of 3000 others handled", n)
+		}
+		r.drainCleanly()
+	})
+}

@@ -57,7 +57,6 @@ type page struct {
 	trimmed []wire.Ref
 	next    wire.ID
 	streams []string // subscribed, as of a read
-	own     bool     // its leases were not restarted
 }
 
 func (e *Engine) startReading() {
@@ -115,6 +114,9 @@ func (e *Engine) fetch() {
 		e.sweep(s, min(pageSize, max(1, free-len(hungry))))
 		return
 	}
+	if free < e.cfg.MaxInFlight/8 && len(e.ready) > 0 {
+		return // there is enough to do; a larger read later costs less
+	}
 	e.fetchNew(hungry, free)
 }
 
@@ -131,9 +133,7 @@ func (e *Engine) fetchOwn(s *source, count int) {
 	after := s.after
 	e.reader.settled = map[wire.Ref]bool{}
 	e.ask(func(ctx context.Context) (page, error) {
-		p, err := e.pendingPage(e.cfg.Transport.Own(ctx, s.stream, after, count))
-		p.own = true
-		return p, err
+		return e.pendingPage(e.cfg.Transport.Own(ctx, s.stream, after, count))
 	}, func(p page) {
 		s.after = p.next
 		if p.next == (wire.ID{}) {
@@ -216,11 +216,20 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 		hungry = hungry[:free]
 		block = min(block, turnBlock)
 	}
+	// Redis counts for each stream. Those that had more than was asked for are
+	// read further, before the others, whose turn comes before any release.
+	count := free / max(1, len(hungry))
+	whole := true
+	if full := slices.DeleteFunc(slices.Clone(hungry), func(s *source) bool { return !s.full }); len(full) > 0 {
+		count = max(1, (free-len(hungry)+len(full))/len(full))
+		whole = len(full) == len(hungry)
+		hungry = full
+		block = 0
+	}
 	var streams []string
 	for _, s := range hungry {
 		streams = append(streams, s.stream)
 	}
-	count := free / max(1, len(streams))
 	e.flush() // acknowledgments ride with the read
 	e.ask(func(ctx context.Context) (p page, err error) {
 		var entries []wire.Entry
@@ -239,13 +248,14 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 		}
 		for _, s := range r.sources {
 			if slices.Contains(streams, s.stream) {
-				s.more = found[s.stream] >= count
+				s.full = found[s.stream] >= count
+				s.more = s.full
 			} else if len(p.items) > 0 && !s.gone {
 				s.more = true // something older than these may have come
 			}
 		}
 		e.subscribe(p.streams)
-		r.empty = len(p.items) == 0
+		r.empty = len(p.items) == 0 && whole
 		switch {
 		case len(r.sources) == 0:
 			e.wait(e.cfg.Block)
@@ -307,9 +317,7 @@ func (e *Engine) receive(p page) {
 		if s == nil || s.stream != it.entry.Stream {
 			s = e.reader.add(it.entry.Stream)
 		}
-		if !p.own {
-			it.leased = now
-		}
+		it.leased = now
 		e.hand[it.ref()] = it
 		e.reader.put(s, it)
 	}

@@ -330,3 +330,39 @@ func TestStalePage(t *testing.T) {
 		r.drainCleanly()
 	})
 }
+
+// TestTakeOverOnce: entries are taken from live consumers at the start only,
+// not again after a fault of the network: the next to be active may have
+// begun meanwhile.
+func TestTakeOverOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		before := s.publish("s", "a", "single")
+		s.deliver("before", 1, before)
+		c := &client{server: s, name: "c"}
+		rec := newRecorder(t, nil)
+		cfg := config(c, rec)
+		cfg.TakeOver = true
+		r := start(t, cfg)
+		pass(time.Second)
+		if len(rec.of(before)) != 1 {
+			t.Error("nothing was taken over at the start")
+		}
+		after := s.publish("s", "", "skip")
+		pass(time.Second)
+		s.deliver("next", 1, after)
+		failed := false
+		c.setFault(func(call string) error {
+			if call == "Read" && !failed {
+				failed = true
+				return errNetwork
+			}
+			return nil
+		})
+		pass(5 * time.Second)
+		if p := s.pending[after]; !failed || p == nil || p.consumer != "next" {
+			t.Errorf("taken over: %+v", p)
+		}
+		r.drainCleanly()
+	})
+}

@@ -204,16 +204,12 @@ func (e *Engine) tryBury(it *item, letter DeadLetter, s *Settlement, failures in
 			switch {
 			case err != nil:
 				e.burying.begin(e.log, "dead-lettering", err)
-				e.after(retryWait(failures+1), func() {
-					if !e.drain.on {
-						e.tryBury(it, letter, s, failures+1)
-					}
-				})
+				e.after(retryWait(failures+1), func() { e.tryBury(it, letter, s, failures+1) })
 				return
 			case owned:
 				e.burying.end(e.log, "dead-lettering")
 				e.stats.deadLettered.Add(1)
-				e.log.Warn("dead-lettered", append(about(it.envelope), "attempts", letter.Attempts, "reason", letter.Reason)...)
+				e.log.Warn("dead-lettered", append(about(it.envelope), "attempts", letter.Attempts, "reason", letter.Reason, "error", letter.Detail)...)
 			}
 			e.reader.noteSettled(letter.Entry.Ref())
 			l := it.lane

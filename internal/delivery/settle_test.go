@@ -246,3 +246,33 @@ func TestBeginFails(t *testing.T) {
 		})
 	}
 }
+
+// TestAcksWaitForTheServer: while acknowledging fails, events that go on
+// being handled do not hurry it.
+func TestAcksWaitForTheServer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		c := &client{server: s, name: "c"}
+		c.setFault(func(call string) error {
+			if call == "Ack" {
+				return errNetwork
+			}
+			return nil
+		})
+		cfg := config(c, newRecorder(t, nil))
+		cfg.MaxInFlight = 10000
+		r := start(t, cfg)
+		for i := range 1000 {
+			s.publish("s", entity(i), "single")
+			pass(100 * time.Millisecond)
+		}
+		if n := c.calls("Ack"); n < 50 || n > 120 {
+			t.Errorf("%d tries in 100 s", n)
+		}
+		c.setFault(nil)
+		r.drainCleanly()
+		if s.pendingCount() != 0 {
+			t.Errorf("%d pending", s.pendingCount())
+		}
+	})
+}
