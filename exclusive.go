@@ -23,7 +23,6 @@ func (c *Consumer) runExclusive(ctx context.Context, group *redisstream.Group, u
 		case err != nil:
 			c.log.Warn("exclusive lease", "error", err)
 		case ok:
-			standing = false
 			c.fence = token
 			c.log.Info("active", "consumer", c.name, "fence", token)
 			err = c.runLeased(ctx, group, token, untilDrained)

@@ -37,7 +37,7 @@ func TestErrorKinds(t *testing.T) {
 			if wait, asked := retryAfter(tt.err); wait != tt.wait || asked != tt.asked {
 				t.Errorf("retry after %v, %v", wait, asked)
 			}
-			if _, foreign := tt.err.(foreignError); !foreign && !errors.Is(tt.err, cause) {
+			if foreign := (foreignError{}); !errors.As(tt.err, &foreign) && !errors.Is(tt.err, cause) {
 				t.Error("the cause is not in the chain")
 			}
 		})

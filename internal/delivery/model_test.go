@@ -187,7 +187,7 @@ func (s script) play(t *testing.T) error {
 		kill()
 		r.engine.Abort(errModel)
 		if err := r.wait(); !errors.Is(err, errModel) {
-			return fmt.Errorf("aborted Run returned %v", err)
+			return fmt.Errorf("aborted Run returned: %w", err)
 		}
 		return s.checkOrder(rec)
 	}
