@@ -45,6 +45,11 @@ interop: ## Run the guide's Node.js and Python clients against the SDK
 	scripts/deps interop
 	go test -tags interop -timeout 5m -count=1 ./interop
 
+.PHONY: crash
+crash: ## Kill a consumer fifty times under load and check its copy
+	scripts/deps
+	FRESHET_KILLS=50 FRESHET_RATE=2000 go test ./cmd/freshet -run TestCopyIsExactAfterCrashes -count=1 -v
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin interop/node/node_modules

@@ -52,6 +52,8 @@ was.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
+			case c.output != "table":
+				return usageError("dev shows rows to people; for JSON, run freshet tail -o jsonl beside it")
 			case o.rate <= 0 || o.rate > 10_000:
 				return usageError("--rate: from above 0 to 10000")
 			case !o.demo && (cmd.Flags().Changed("rate") || cmd.Flags().Changed("seed")):
@@ -125,9 +127,10 @@ func (c *cli) dev(ctx context.Context, o devOptions) (err error) {
 		parts.Go(func() { c.publishDemo(ctx, bus, o) })
 	}
 	err = consumer.Run(ctx)
+	stop(nil) // which has no effect where there was a cause before
 	close(consumed)
 	parts.Wait()
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
 	fmt.Fprintf(c.stderr, "Stopped. %d events handled.%s\n", consumer.Stats().Handled, kept(dir, o))

@@ -41,6 +41,7 @@ func (p *process) interrupt(t *testing.T) {
 
 func TestDevDemo(t *testing.T) {
 	server := redistest.Start(t)
+	server.Do("XADD", "crm:sync:user:user_created", "*", "eventType", "user_created", "tenantId", "acme", "data", "{}") // a dead letter
 	for _, mode := range []struct {
 		name string
 		env  []string
@@ -81,6 +82,11 @@ func TestDevDemo(t *testing.T) {
 	for _, stream := range streams(server) {
 		if groups := server.Do("XINFO", "GROUPS", stream).([]any); len(groups) != 0 {
 			t.Errorf("the group of a copy that is gone is still on %s: %v", stream, groups)
+		}
+	}
+	for _, pattern := range []string{"{*", "freshet:*"} {
+		if keys := server.Do("KEYS", pattern).([]any); len(keys) != 0 {
+			t.Errorf("left on the server: %v", keys)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/freshet/freshet"
 	"github.com/freshet/freshet/internal/daemon"
+	"github.com/freshet/freshet/internal/redisstream"
 	"github.com/freshet/freshet/replica"
 )
 
@@ -130,6 +131,8 @@ func (c *cli) keepCopy(ctx context.Context, cfg daemon.Config, drain bool) error
 	switch conflict := (*freshet.FilterConflictError)(nil); {
 	case errors.As(err, &conflict):
 		return usageError("%w (--replace-tenants)", err)
+	case redisstream.ClassOf(err) == redisstream.Unreachable:
+		return &exitError{exitUnreachable, err}
 	case err != nil:
 		return err
 	case !drain:

@@ -182,6 +182,28 @@ func TestRunFinishesWhatIsInHandOnSIGTERM(t *testing.T) {
 	}
 }
 
+func TestRunSaysThatADrainWasInterrupted(t *testing.T) {
+	server := redistest.Start(t)
+	const stream = "crm:sync:user:user_created"
+	server.Do("XGROUP", "CREATE", stream, "g", "0", "MKSTREAM")
+	server.Do("XADD", stream, "*", "eventType", "user_created", "tenantId", "acme", "data", `{"userId":"u1"}`)
+	server.Do("XREADGROUP", "GROUP", "g", "somebody", "STREAMS", stream, ">") // and has it in hand
+	server.Do("XADD", stream, "*", "eventType", "user_created", "tenantId", "acme", "data", `{"userId":"u2"}`)
+	p := start(t, nil, "run", "--redis", server.URL(), "--group", "g", "--replica", "sqlite://"+filepath.Join(t.TempDir(), "suite.db"), "--drain", "-o", "json")
+	eventually(t, "what can be handled is", func() bool {
+		consumers, _ := server.Do("XPENDING", stream, "g").([]any)
+		groups := fmt.Sprint(server.Do("XINFO", "GROUPS", stream))
+		return consumers[0] == int64(1) && strings.Contains(groups, "lag 0")
+	})
+	p.signal(t, syscall.SIGTERM)
+	if code := p.exit(t); code != exitFailure || !strings.Contains(p.stderr.String(), "before everything was handled") {
+		t.Errorf("exit %d\n%s", code, p.stderr.String())
+	}
+	if want := `{"handled":1,"ignored":0,"filtered":0,"dead_lettered":0,"retried":0,"lost_trimmed":0}` + "\n"; p.stdout.String() != want {
+		t.Errorf("stdout %q, want %q", p.stdout.String(), want)
+	}
+}
+
 // stoppedCounts returns how many events a service logged to have settled.
 func stoppedCounts(t *testing.T, log string) int64 {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/freshet/freshet"
 	"github.com/freshet/freshet/events"
@@ -74,30 +75,30 @@ func (c *Config) Settings() []Setting {
 	k := &c.Consumer
 	return []Setting{
 		{Key: "redis", Field: &c.Redis, Usage: "server `URL`: redis://, rediss:// or unix://", Secret: true},
-		{Key: "redis_file", Field: &c.RedisFile, Usage: "`FILE` that holds the server's URL, readable by its owner alone"},
+		{Key: "redis_file", Field: &c.RedisFile, Usage: "take the server's URL from `FILE`, which its owner alone can read"},
 		{Key: "tls.ca", Field: &c.TLSCA, Usage: "PEM `FILE` of the authority to trust"},
 		{Key: "tls.cert", Field: &c.TLSCert, Usage: "PEM `FILE` of the client certificate"},
 		{Key: "tls.key", Field: &c.TLSKey, Usage: "PEM `FILE` of the client key"},
-		{Key: "app", Field: &c.App, Usage: "application that this copy belongs to (default freshet)"},
-		{Key: "replica", Field: &c.Replica, Usage: "copy to keep, a `URL`: sqlite://FILE", Secret: true},
-		{Key: "consumer.group", Field: &k.Group, Usage: "consumer group (default APP-copy)"},
-		{Key: "consumer.streams", Field: &k.Streams, Usage: "streams to read, as keys or Redis globs `PATTERN,…` (default: all streams of the suite)"},
-		{Key: "consumer.tenants", Field: &k.Tenants, Usage: "tenants to copy, `TENANT,…` (default all); the filter belongs to the group"},
+		{Key: "app", Field: &c.App, Usage: "application `NAME` that the copy belongs to (default freshet)"},
+		{Key: "replica", Field: &c.Replica, Usage: "keep the copy that `URL` names: sqlite://FILE", Secret: true},
+		{Key: "consumer.group", Field: &k.Group, Usage: "consumer group `NAME` (default APP-copy)"},
+		{Key: "consumer.streams", Field: &k.Streams, Usage: "read these `PATTERNS`: keys or Redis globs, comma-separated (default all streams of the suite)"},
+		{Key: "consumer.tenants", Field: &k.Tenants, Usage: "copy these `TENANTS` alone, comma-separated (default all); the filter belongs to the group"},
 		{Key: "consumer.replace_tenants", Field: &k.ReplaceTenants, Usage: "make --tenants the group's filter from now on; stop its other consumers first"},
-		{Key: "consumer.start", Field: &c.Start, Usage: "`WHERE` a group that does not exist yet begins: beginning or new (default beginning)"},
-		{Key: "consumer.exclusive", Field: &k.Exclusive, Usage: "one consumer of the group is active, the others stand by"},
-		{Key: "consumer.acknowledge", Field: &k.Acknowledge, Usage: "publish acknowledgments"},
-		{Key: "consumer.dead_letter_unknown", Field: &k.DeadLetterUnknown, Usage: "dead-letter events of unknown type (default: ignore them)"},
-		{Key: "consumer.concurrency", Field: &k.Concurrency, Usage: "handlers running at once, `N` (default 16)"},
-		{Key: "consumer.max_in_flight", Field: &k.MaxInFlight, Usage: "entries read and not settled, at most `N` (default 1000)"},
-		{Key: "consumer.max_attempts", Field: &k.MaxAttempts, Usage: "attempts of one event before it is dead-lettered, `N` (default 8)"},
-		{Key: "consumer.handler_timeout", Field: &k.HandlerTimeout, Usage: "time for one write to the copy, `DURATION` (default 20s)"},
-		{Key: "consumer.lease", Field: &k.Lease, Usage: "a dead consumer's entries are taken over after this `DURATION` (default 30s)"},
-		{Key: "consumer.backoff_min", Field: &k.BackoffMin, Usage: "`DURATION` before the second attempt; it doubles (default 200ms)"},
-		{Key: "consumer.backoff_max", Field: &k.BackoffMax, Usage: "longest `DURATION` between attempts (default 30s)"},
-		{Key: "consumer.drain_timeout", Field: &k.DrainTimeout, Usage: "`DURATION` to finish what is in hand when told to stop (default 25s)"},
-		{Key: "consumer.batch_size", Field: &c.Batch.Size, Usage: "events in one transaction, at most `N` (default 500)"},
-		{Key: "consumer.batch_wait", Field: &c.Batch.Wait, Usage: "a batch that is not full waits this `DURATION` for more (default 5ms)"},
+		{Key: "consumer.start", Field: &c.Start, Usage: "begin a group that does not exist yet at `WHERE`: beginning or new (default beginning)"},
+		{Key: "consumer.exclusive", Field: &k.Exclusive, Usage: "let one consumer of the group be active, the others stand by"},
+		{Key: "consumer.acknowledge", Field: &k.Acknowledge, Usage: "publish an acknowledgment of each event"},
+		{Key: "consumer.dead_letter_unknown", Field: &k.DeadLetterUnknown, Usage: "dead-letter events of unknown type (default ignore them)"},
+		{Key: "consumer.concurrency", Field: &k.Concurrency, Usage: "run at most `N` handlers at once (default 16)"},
+		{Key: "consumer.max_in_flight", Field: &k.MaxInFlight, Usage: "have at most `N` entries read and not settled (default 1000)"},
+		{Key: "consumer.max_attempts", Field: &k.MaxAttempts, Usage: "dead-letter an event after `N` attempts (default 8)"},
+		{Key: "consumer.handler_timeout", Field: &k.HandlerTimeout, Usage: "give up a write to the copy after `DURATION` (default 20s)"},
+		{Key: "consumer.lease", Field: &k.Lease, Usage: "take a dead consumer's entries over after `DURATION` (default 30s)"},
+		{Key: "consumer.backoff_min", Field: &k.BackoffMin, Usage: "wait about `DURATION` before the second attempt; it doubles (default 200ms)"},
+		{Key: "consumer.backoff_max", Field: &k.BackoffMax, Usage: "wait at most `DURATION` between attempts (default 30s)"},
+		{Key: "consumer.drain_timeout", Field: &k.DrainTimeout, Usage: "finish what is in hand within `DURATION` when told to stop (default 25s)"},
+		{Key: "consumer.batch_size", Field: &c.Batch.Size, Usage: "write at most `N` events in a transaction (default 500)"},
+		{Key: "consumer.batch_wait", Field: &c.Batch.Wait, Usage: "wait `DURATION` for a batch to fill (default 5ms)"},
 	}
 }
 
@@ -149,17 +150,24 @@ func (c Config) wrong(key, problem string) error {
 
 var goName = regexp.MustCompile(`\b(?:[A-Z][a-z]+)+\b`)
 
-// inKeys writes the SDK's names of fields as keys: HandlerTimeout becomes
-// handler_timeout.
+// inKeys writes the names of the SDK's fields as keys: HandlerTimeout becomes
+// handler_timeout. Other words, such as tenants, stay as they are.
 func inKeys(s string) string {
+	keys := map[string]bool{}
+	for _, setting := range new(Config).Settings() {
+		keys[setting.Key] = true
+	}
 	return goName.ReplaceAllStringFunc(s, func(name string) string {
-		var b strings.Builder
+		var key strings.Builder
 		for i, r := range name {
 			if i > 0 && r <= 'Z' {
-				b.WriteByte('_')
+				key.WriteByte('_')
 			}
-			b.WriteRune(r)
+			key.WriteRune(unicode.ToLower(r))
 		}
-		return strings.ToLower(b.String())
+		if !keys["consumer."+key.String()] {
+			return name
+		}
+		return key.String()
 	})
 }

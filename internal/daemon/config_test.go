@@ -120,6 +120,7 @@ func TestFileErrors(t *testing.T) {
 	}{
 		{"unknown key", replica + "consumer:\n  leese: SECRET\n", "freshet.yaml:3: consumer.leese: unknown key, did you mean consumer.lease?"},
 		{"unknown key in the wrong section", replica + "group: SECRET\n", "freshet.yaml:2: group: unknown key, did you mean consumer.group?"},
+		{"dotted key", replica + "consumer.lease: SECRET\n", "freshet.yaml:2: consumer.lease: unknown key"},
 		{"unknown section", replica + "sinks: {a: SECRET}\n", "freshet.yaml:2: sinks: unknown key"},
 		{"unlike any key", "wherefore_art_thou: SECRET\n", "freshet.yaml:1: wherefore_art_thou: unknown key"},
 		{"duplicate key", replica + "app: a\napp: SECRET\n", "freshet.yaml:3: app: stands twice, first on line 2"},
@@ -144,7 +145,7 @@ func TestFileErrors(t *testing.T) {
 		{"backoff crossed", replica + "consumer:\n  backoff_min: 2s\n  backoff_max: 1s\n", "freshet.yaml:4: consumer.backoff_max: must not be below backoff_min"},
 		{"start by symbol", replica + "consumer: {start: $}\n", "freshet.yaml:2: consumer.start: want beginning or new"},
 		{"pattern with a space", replica + "consumer: {streams: ['a b']}\n", "freshet.yaml:2: consumer.streams: "},
-		{"bad tenant", replica + "consumer: {tenants: ['a:*']}\n", "freshet.yaml:2: consumer.tenants: "},
+		{"bad tenant", replica + "consumer: {tenants: ['AcmeCorp:*']}\n", "freshet.yaml:2: consumer.tenants: "},
 		{"pattern that is an alias", replica + "consumer:\n  streams: [*:sync:*]\n", "freshet.yaml:3: consumer.streams: item 1: anchors, aliases and tags are not supported; quote a pattern that begins with *"},
 		{"anchor", replica + "app: &a SECRET\n", "freshet.yaml:2: app: anchors, aliases"},
 		{"merge key", replica + "<<: {app: SECRET}\n", "freshet.yaml:2: <<: unknown key"},

@@ -129,6 +129,7 @@ func (d *decoder) mapping(prefix string, node ast.Node) {
 		at := entry.Key.GetToken()
 		line, key := at.Position.Line, prefix+at.Value
 		setting, known := d.settings[key]
+		known = known && !strings.Contains(at.Value, ".") // sections are written as sections
 		switch first := d.seen[key]; {
 		case first > 0:
 			d.problem(line, key, fmt.Sprintf("stands twice, first on line %d", first))
