@@ -12,15 +12,16 @@ import (
 // then nothing after 10:00 is released before more of the busy one was read.
 type merge struct {
 	sources []*source
-	held    int // items in all buffers
+	held    int     // items in all buffers
+	seen    wire.ID // the greatest id read of any stream
 }
 
 // source is a stream as the merge and the reader know it.
 type source struct {
 	stream string
 	buffer []*item // read and not released, by id
-	more   bool    // it may have entries, right behind the buffer, that are older than some in other buffers
-	full   bool    // its last read found as many as were asked for
+	known  wire.ID // the stream has no unread entry up to it
+	full   int     // its last read found as many as were asked for: so many; 0: fewer
 	gone   bool    // no longer subscribed; leaves when the buffer is empty
 
 	// What the reader does next with it; see reader.go.
@@ -36,33 +37,64 @@ func (m *merge) put(s *source, it *item) {
 	s.buffer = insert(s.buffer, 0, it)
 	it.state = held
 	m.held++
+	if it.entry.ID.Compare(m.seen) > 0 {
+		m.seen = it.entry.ID
+	}
+}
+
+// read notes that a read of the source asked for count entries and brought
+// so many, the last of them last. When it brought fewer, what comes to the
+// stream later gets a greater id than all that any stream had by then: the
+// server makes ids of its clock. (Within one millisecond it may not, and
+// publishers that choose ids themselves need not.)
+func (m *merge) read(s *source, count, brought int, last wire.ID) {
+	if brought >= count {
+		s.known, s.full = last, count
+	} else {
+		s.known, s.full = m.seen, 0
+	}
 }
 
 // next takes the item with the lowest id. It returns nil when there is none,
 // or when a stream that may have a lower one must be read first.
 func (m *merge) next() *item {
-	for _, s := range m.sources {
-		if len(s.buffer) == 0 && s.more {
-			return nil
-		}
+	if m.held == 0 || len(m.blockers()) > 0 {
+		return nil
 	}
 	return m.lowest()
 }
 
-// lowest takes the item with the lowest id of those read so far.
-func (m *merge) lowest() *item {
-	var from *source
+// blockers returns the sources that must be read before anything is released:
+// those that may have an entry older than all that is held.
+func (m *merge) blockers() (sources []*source) {
+	first := m.first()
 	for _, s := range m.sources {
-		if len(s.buffer) > 0 && (from == nil || compareItems(s.buffer[0], from.buffer[0]) < 0) {
-			from = s
+		if len(s.buffer) == 0 && !s.gone && (first == nil || s.known.Compare(first.buffer[0].entry.ID) < 0) {
+			sources = append(sources, s)
 		}
 	}
+	return sources
+}
+
+// lowest takes the item with the lowest id of those read so far.
+func (m *merge) lowest() *item {
+	from := m.first()
 	if from == nil {
 		return nil
 	}
 	it := from.buffer[0]
 	m.drop(from, it)
 	return it
+}
+
+// first returns the source that holds the item with the lowest id.
+func (m *merge) first() (from *source) {
+	for _, s := range m.sources {
+		if len(s.buffer) > 0 && (from == nil || compareItems(s.buffer[0], from.buffer[0]) < 0) {
+			from = s
+		}
+	}
+	return from
 }
 
 // drop takes an item of the source out.
@@ -85,7 +117,7 @@ func (m *merge) hungry() (sources []*source) {
 func (m *merge) add(stream string) *source {
 	s := m.source(stream)
 	if s == nil {
-		s = &source{stream: stream, more: true}
+		s = &source{stream: stream}
 		m.sources = append(m.sources, s)
 	}
 	return s

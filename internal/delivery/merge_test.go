@@ -34,16 +34,25 @@ func TestMergeOrder(t *testing.T) {
 		for len(got) < len(want) {
 			held, released := m.held, len(got)
 			count := rapid.IntRange(1, 5).Draw(t, "count")
+			due := m.blockers()
+			brought := map[*source][]*item{}
 			for i, s := range m.sources {
-				if len(s.buffer) > 0 {
+				if !slices.Contains(due, s) {
 					continue
 				}
 				n := min(count, len(unread[i]))
 				for _, it := range unread[i][:n] {
 					m.put(s, it)
 				}
+				brought[s] = unread[i][:n]
 				unread[i] = unread[i][n:]
-				s.more = n == count
+			}
+			for _, s := range due {
+				var last wire.ID
+				if n := len(brought[s]); n > 0 {
+					last = brought[s][n-1].entry.ID
+				}
+				m.read(s, count, len(brought[s]), last)
 			}
 			for it := m.next(); it != nil; it = m.next() {
 				got = append(got, it)

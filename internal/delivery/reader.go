@@ -86,6 +86,8 @@ func (e *Engine) fetch() {
 	case free <= 0:
 		e.makeRoom()
 		return
+	case free < e.cfg.MaxInFlight/8 && len(e.ready) > 0:
+		return // there is enough to do; one larger fetch later costs less
 	}
 	if !r.planned {
 		e.planRound()
@@ -113,9 +115,6 @@ func (e *Engine) fetch() {
 		r.round = r.round[1:]
 		e.sweep(s, min(pageSize, max(1, free-len(hungry))))
 		return
-	}
-	if free < e.cfg.MaxInFlight/8 && len(e.ready) > 0 {
-		return // there is enough to do; a larger read later costs less
 	}
 	e.fetchNew(hungry, free)
 }
@@ -189,9 +188,11 @@ func (e *Engine) planRound() {
 	}
 }
 
-// roomToSweep reports whether there is room for a page of the sweep.
+// roomToSweep reports whether there is room for a page of the sweep that is
+// worth a call.
 func (e *Engine) roomToSweep() bool {
-	return e.cfg.MaxInFlight-len(e.hand) > len(e.reader.hungry()) || len(e.hand) == 0
+	free := e.cfg.MaxInFlight - len(e.hand)
+	return free-len(e.reader.hungry()) > e.cfg.MaxInFlight/16 || len(e.hand) == 0
 }
 
 // sweeping reports whether a sweep has pages to come.
@@ -199,35 +200,35 @@ func (r *reader) sweeping() bool {
 	return slices.ContainsFunc(r.sources, func(s *source) bool { return s.sweeping && !s.gone })
 }
 
-// fetchNew reads the hungry streams.
+// fetchNew reads new entries: of all streams, or, while something is held,
+// of those that keep it from being released.
 func (e *Engine) fetchNew(hungry []*source, free int) {
 	r := &e.reader
-	block := e.cfg.Block
 	sweeping := r.sweeping() && e.roomToSweep()
 	r.planned = false
+	due := r.blockers()
+	block := e.cfg.Block
 	if e.cfg.StopWhenDrained || r.held > 0 || sweeping {
 		block = 0
 	}
-	// The read asks for at least one entry of each stream. Those for which
-	// there is no room now come first next time.
-	if len(hungry) > free {
-		i := slices.Index(r.sources, hungry[free])
+	// A read asks for at least one entry of each stream. Those for which there
+	// is no room now come first next time.
+	if len(due) > free {
+		i := slices.Index(r.sources, due[free])
 		r.sources = append(slices.Clone(r.sources[i:]), r.sources[:i]...)
-		hungry = hungry[:free]
+		due = due[:free]
 		block = min(block, turnBlock)
 	}
-	// Redis counts for each stream. Those that had more than was asked for are
-	// read further, before the others, whose turn comes before any release.
-	count := free / max(1, len(hungry))
-	whole := true
-	if full := slices.DeleteFunc(slices.Clone(hungry), func(s *source) bool { return !s.full }); len(full) > 0 {
-		count = max(1, (free-len(hungry)+len(full))/len(full))
-		whole = len(full) == len(hungry)
-		hungry = full
+	due, count := e.portion(due, len(hungry), free)
+	if len(due) < len(hungry) {
+		block = min(block, turnBlock)
+	}
+	further := slices.ContainsFunc(due, func(s *source) bool { return s.full > 0 })
+	if further {
 		block = 0
 	}
 	var streams []string
-	for _, s := range hungry {
+	for _, s := range due {
 		streams = append(streams, s.stream)
 	}
 	e.flush() // acknowledgments ride with the read
@@ -242,20 +243,16 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 		p.streams = e.cfg.Transport.Streams()
 		return p, err
 	}, func(p page) {
-		found := map[string]int{}
+		brought, last := map[string]int{}, map[string]wire.ID{}
 		for _, it := range p.items {
-			found[it.entry.Stream]++
+			brought[it.entry.Stream]++
+			last[it.entry.Stream] = it.entry.ID
 		}
-		for _, s := range r.sources {
-			if slices.Contains(streams, s.stream) {
-				s.full = found[s.stream] >= count
-				s.more = s.full
-			} else if len(p.items) > 0 && !s.gone {
-				s.more = true // something older than these may have come
-			}
+		for _, s := range due {
+			r.read(s, count, brought[s.stream], last[s.stream])
 		}
 		e.subscribe(p.streams)
-		r.empty = len(p.items) == 0 && whole
+		r.empty = len(p.items) == 0 && !further
 		switch {
 		case len(r.sources) == 0:
 			e.wait(e.cfg.Block)
@@ -263,6 +260,36 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 			e.wait(e.drain.pollWait())
 		}
 	})
+}
+
+// portion decides which of the streams that are due are read now, and how
+// many entries of each are asked for.
+//
+// Redis counts for each stream, and what is held until older entries of other
+// streams were read takes room from what is handled. So little is asked of a
+// stream at first; those that had as many are read further, before the
+// others, and twice as far each time. The streams that run empty most often,
+// because most of what comes next is theirs, so get most of the room.
+func (e *Engine) portion(due []*source, hungry, free int) (now []*source, count int) {
+	room := free
+	if n := len(e.reader.sources); n > 1 {
+		room = min(free, max(e.cfg.MaxInFlight/2-e.reader.held, e.cfg.MaxInFlight/8))
+		count = room / n
+	} else {
+		count = room
+	}
+	var full []*source
+	for _, s := range due {
+		if s.full > 0 {
+			full = append(full, s)
+			count = max(count, 2*s.full)
+		}
+	}
+	if len(full) > 0 {
+		due = full
+	}
+	room = min(room, free-hungry+len(due)) // one for each of the others
+	return due, max(1, min(count, room/max(1, len(due))))
 }
 
 // pendingPage makes a page of what the transport found pending.
@@ -341,7 +368,7 @@ func (r *reader) noteSettled(ref wire.Ref) {
 func (e *Engine) fetchFailed(err error) {
 	r := &e.reader
 	for _, s := range r.sources {
-		s.phase, s.after, s.more = owning, wire.ID{}, true
+		s.phase, s.after, s.known, s.full = owning, wire.ID{}, wire.ID{}, 0
 	}
 	r.round = nil
 	r.empty = false
@@ -369,7 +396,7 @@ func (e *Engine) subscribe(streams []string) {
 	for _, s := range r.sources {
 		gone := !slices.Contains(streams, s.stream)
 		if gone != s.gone {
-			s.gone, s.more = gone, !gone
+			s.gone, s.known, s.full = gone, wire.ID{}, 0
 		}
 	}
 	r.sources = slices.DeleteFunc(r.sources, func(s *source) bool { return s.gone && len(s.buffer) == 0 })
