@@ -243,6 +243,9 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 		p.streams = e.cfg.Transport.Streams()
 		return p, err
 	}, func(p page) {
+		// Only now: own pending entries may be had where reads are refused.
+		r.failures = 0
+		r.fault.end(e.log, "reading")
 		brought, last := map[string]int{}, map[string]wire.ID{}
 		for _, it := range p.items {
 			brought[it.entry.Stream]++
@@ -315,15 +318,17 @@ func (e *Engine) ask(call func(context.Context) (page, error), then func(page)) 
 		ctx, cancel := context.WithTimeout(parent, timeout)
 		defer cancel()
 		p, err := call(ctx)
+		if err != nil {
+			p.streams = e.cfg.Transport.Streams() // it may have set one aside
+		}
 		return func() {
 			r.busy = false
 			e.receive(p)
 			r.settled = nil
 			if err != nil {
 				e.fetchFailed(err)
+				e.subscribe(p.streams)
 			} else {
-				r.failures = 0
-				r.fault.end(e.log, "reading")
 				then(p)
 			}
 			e.drain.cut = false

@@ -108,6 +108,33 @@ func TestReadFails(t *testing.T) {
 	})
 }
 
+// TestReadRefused: a server may refuse reads and grant the rest, for example
+// by a permission.
+func TestReadRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s1", "s2")
+		c := &client{server: s, name: "c"}
+		c.setFault(func(call string) error {
+			if call == "Read" {
+				return errNetwork
+			}
+			return nil
+		})
+		var logged bytes.Buffer
+		cfg := config(c, newRecorder(t, nil))
+		cfg.Log = slog.New(slog.NewTextHandler(&logged, nil))
+		r := start(t, cfg)
+		pass(10 * time.Minute)
+		if n := c.calls("Read"); n < 300 || n > 500 {
+			t.Errorf("%d reads in 10 minutes", n)
+		}
+		r.drainCleanly()
+		if out := logged.String(); strings.Count(out, "reading") != 1 {
+			t.Errorf("logged:\n%.1000s", out)
+		}
+	})
+}
+
 // TestGroupLost: the transport has re-created the group; reading goes on at
 // once, and what is in hand is not handled twice.
 func TestGroupLost(t *testing.T) {
@@ -259,6 +286,48 @@ func TestStreamsChange(t *testing.T) {
 		pass(time.Second)
 		if len(rec.of(ref)) != 1 {
 			t.Error("the streams that are left were not read")
+		}
+		r.drainCleanly()
+	})
+}
+
+// setAside is a transport whose streams that were set aside answer with an
+// error, as a key does that holds something else.
+type setAside struct{ *client }
+
+func (c setAside) Own(ctx context.Context, stream string, after wire.ID, count int) (Pending, error) {
+	if !slices.Contains(c.Streams(), stream) {
+		return Pending{}, errNetwork
+	}
+	return c.client.Own(ctx, stream, after, count)
+}
+
+// TestStreamSetAsideByAFailure: a stream that the transport sets aside because
+// a read failed is not asked for this consumer's own entries for ever.
+func TestStreamSetAsideByAFailure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s1", "s2")
+		c := &client{server: s, name: "c"}
+		failed := false
+		c.setFault(func(call string) error {
+			if call != "Read" || failed {
+				return nil
+			}
+			failed = true
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.streams, "s1")
+			return errNetwork
+		})
+		rec := newRecorder(t, nil)
+		cfg := config(c, rec)
+		cfg.Transport = setAside{c}
+		r := start(t, cfg)
+		pass(5 * time.Second)
+		ref := s.publish("s2", "a", "single")
+		pass(5 * time.Second)
+		if len(rec.of(ref)) != 1 {
+			t.Error("the stream that is left was not read")
 		}
 		r.drainCleanly()
 	})
