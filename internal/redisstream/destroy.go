@@ -8,8 +8,8 @@ import (
 )
 
 // DestroyGroup removes a group from the streams that the patterns name, and
-// all that is kept for it: what was pending, and its dead letters. The
-// streams themselves stay as they are.
+// all that is kept for it: what was pending, its dead letters and what was
+// redriven to it. The streams themselves stay as they are.
 func (c *Client) DestroyGroup(ctx context.Context, group string, patterns []string) error {
 	streams, err := c.Keys(ctx, patterns)
 	if err != nil {
@@ -23,7 +23,7 @@ func (c *Client) DestroyGroup(ctx context.Context, group string, patterns []stri
 	for _, s := range streams {
 		cmds = append(cmds,
 			b.XgroupDestroy().Key(s).Group(group).Build(),
-			b.Del().Key(DeadLetterKey(s, group)).Build())
+			b.Del().Key(DeadLetterKey(s, group), RetryKey(s, group)).Build())
 	}
 	for _, reply := range c.doMulti(ctx, cmds...) {
 		switch err := reply.Error(); ClassOf(err) {

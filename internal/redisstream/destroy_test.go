@@ -16,6 +16,7 @@ func TestDestroyGroupLeavesNothingOfIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Do("XADD", redisstream.DeadLetterKey(s1, "g"), "*", "a", "b")
+	server.Do("XADD", redisstream.RetryKey(s1, "g"), "*", "a", "b")
 	server.Do("XGROUP", "CREATE", s1, "another", "0")
 	server.Do("SET", "crm:no-stream", "x")
 

@@ -98,21 +98,27 @@ func (g *Group) Streams() []string {
 func (g *Group) Losses() int64 { return g.losses.Load() }
 
 // resolveIfDue resolves the patterns again when it is time. Streams that
-// appeared while running are read from their beginning.
-func (g *Group) resolveIfDue(ctx context.Context) {
+// appeared while running are read from their beginning. It fails when the
+// server cannot be reached; what else is wrong does not keep from reading the
+// streams that are known.
+func (g *Group) resolveIfDue(ctx context.Context) error {
 	g.mu.Lock()
 	due := !time.Now().Before(g.resolveNext)
 	g.mu.Unlock()
 	if !due {
-		return
+		return nil
 	}
 	start := time.Now()
-	if err := g.resolve(ctx, "0"); err != nil && ctx.Err() == nil {
+	switch err := g.resolve(ctx, "0"); {
+	case ClassOf(err) == Unreachable:
+		return err
+	case err != nil && ctx.Err() == nil:
 		g.log.Warn("streams could not be looked up; going on with those known", "group", g.cfg.Group, "error", err)
 	}
 	g.mu.Lock()
 	g.resolveNext = time.Now().Add(min(max(100*time.Since(start), resolveMin), resolveMax))
 	g.mu.Unlock()
+	return nil
 }
 
 // resolve looks for streams that are not subscribed yet, and for set-aside
@@ -122,13 +128,18 @@ func (g *Group) resolve(ctx context.Context, start string) error {
 	if err != nil {
 		return err
 	}
-	names = slices.DeleteFunc(names, g.subscribed)
+	err = g.join(ctx, slices.DeleteFunc(names, g.subscribed), start)
+	return errors.Join(err, g.resolveRetries(ctx))
+}
+
+// join subscribes streams, and creates the group on them at start.
+func (g *Group) join(ctx context.Context, names []string, start string) error {
+	if len(names) == 0 {
+		return nil
+	}
 	cmds := make([]rueidis.Completed, len(names))
 	for i, name := range names {
 		cmds[i] = g.createGroup(name, start)
-	}
-	if len(names) == 0 {
-		return nil
 	}
 	var errs []error
 	for i, reply := range g.c.doMulti(ctx, cmds...) {

@@ -28,7 +28,9 @@ const (
 // Read reads new entries. See [delivery.Transport]. Keys that turn out to
 // hold no stream are set aside, and the others read.
 func (g *Group) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error) {
-	g.resolveIfDue(ctx)
+	if err := g.resolveIfDue(ctx); err != nil {
+		return nil, err
+	}
 	for {
 		names := slices.DeleteFunc(slices.Clone(streams), func(s string) bool { return !g.subscribed(s) })
 		entries, err := g.c.readStreams(ctx, names, block, func(streams []string, block time.Duration) rueidis.Completed {
@@ -41,7 +43,7 @@ func (g *Group) Read(ctx context.Context, streams []string, count int, block tim
 		})
 		if err == nil {
 			g.handedOut(entries)
-			return entries, nil
+			return entries, g.resolveRetriesOf(ctx, entries)
 		}
 		err = g.failure(ctx, "read group "+g.cfg.Group, err, names...)
 		if ClassOf(err) != WrongType || !slices.ContainsFunc(names, func(s string) bool { return !g.subscribed(s) }) {
@@ -194,17 +196,9 @@ func (g *Group) ifOwned(ctx context.Context, what string, s script, refs []wire.
 // Ack settles entries. See [delivery.Transport].
 func (g *Group) Ack(ctx context.Context, refs []wire.Ref) error {
 	chunks := chunk(refs, maxAck)
-	cmds := make([]rueidis.Completed, len(chunks))
-	for i, c := range chunks {
-		ids := make([]string, len(c.index))
-		for k, j := range c.index {
-			ids[k] = refs[j].ID.String()
-		}
-		cmds[i] = g.c.rc.B().Xack().Key(c.stream).Group(g.cfg.Group).Id(ids...).Build()
-	}
 	var errs []error
-	for i, reply := range g.c.doMulti(ctx, cmds...) {
-		if err := reply.Error(); err != nil {
+	for i, err := range g.ackChunks(ctx, chunks, refs) {
+		if err != nil {
 			errs = append(errs, g.failure(ctx, "acknowledge entries of "+chunks[i].stream, err, chunks[i].stream))
 			continue
 		}
@@ -215,33 +209,60 @@ func (g *Group) Ack(ctx context.Context, refs []wire.Ref) error {
 	return errors.Join(errs...)
 }
 
+// ackChunks acknowledges in one pipeline and returns one error for each chunk.
+// What was redriven is deleted then, for nobody else reads it.
+func (g *Group) ackChunks(ctx context.Context, chunks []refChunk, refs []wire.Ref) []error {
+	var cmds []rueidis.Completed
+	var of []int // chunk of each command
+	for i, c := range chunks {
+		ids := make([]string, len(c.index))
+		for k, j := range c.index {
+			ids[k] = refs[j].ID.String()
+		}
+		cmds = append(cmds, g.c.rc.B().Xack().Key(c.stream).Group(g.cfg.Group).Id(ids...).Build())
+		of = append(of, i)
+		if _, redriven := g.retried(c.stream); redriven {
+			cmds = append(cmds, g.c.rc.B().Xdel().Key(c.stream).Id(ids...).Build())
+			of = append(of, i)
+		}
+	}
+	errs := make([]error, len(chunks))
+	for k, reply := range g.c.doMulti(ctx, cmds...) {
+		errs[of[k]] = errors.Join(errs[of[k]], reply.Error())
+	}
+	return errs
+}
+
 // Bury stores a dead letter and acknowledges its entry. See
-// [delivery.Transport]. The letter has all fields of the entry, byte for byte
-// and in order, and then nine of ours, which therefore come last even where
-// the entry has fields of the same names. Of an entry with more than maxFields
-// fields, the first of them are kept.
+// [delivery.Transport]. The letter has all fields of the original, byte for
+// byte and in order, and then nine of ours, which therefore come last even
+// where the original has fields of the same names. Of an original with more
+// than maxFields fields, the first of them are kept. What was redriven and
+// failed again is a dead letter of the original's stream as before.
 func (g *Group) Bury(ctx context.Context, l delivery.DeadLetter) (owned bool, err error) {
-	stream, id := l.Entry.Stream, l.Entry.ID.String()
-	fields := l.Entry.Fields[:min(len(l.Entry.Fields), maxFields)]
-	args := make([]string, 0, 3+2*len(fields)+18)
-	args = append(args, g.cfg.Group, g.cfg.Consumer, id)
-	for _, f := range fields {
+	stream, id, fields := g.original(l.Entry)
+	note := LetterNote{
+		Stream:      stream,
+		ID:          id,
+		Group:       g.cfg.Group,
+		Consumer:    g.cfg.Consumer,
+		Attempts:    strconv.Itoa(l.Attempts),
+		Reason:      l.Reason,
+		Error:       shorten(l.Detail, maxError),
+		FirstFailed: isoTime(l.FirstFailed),
+		LastFailed:  isoTime(l.LastFailed),
+	}
+	from := l.Entry.Stream
+	args := []string{g.cfg.Group, g.cfg.Consumer, l.Entry.ID.String(), "keep"}
+	if from != stream {
+		args[3] = "delete"
+	}
+	for _, f := range slices.Concat(fields[:min(len(fields), maxFields)], note.fields()) {
 		args = append(args, f.Name, f.Value)
 	}
-	args = append(args,
-		"freshet-stream", stream,
-		"freshet-id", id,
-		"freshet-group", g.cfg.Group,
-		"freshet-consumer", g.cfg.Consumer,
-		"freshet-attempts", strconv.Itoa(l.Attempts),
-		"freshet-reason", l.Reason,
-		"freshet-error", shorten(l.Detail, maxError),
-		"freshet-first-failed", isoTime(l.FirstFailed),
-		"freshet-last-failed", isoTime(l.LastFailed),
-	)
-	n, err := g.c.run(ctx, buryScript, []string{stream, DeadLetterKey(stream, g.cfg.Group)}, args...).AsInt64()
+	n, err := g.c.run(ctx, buryScript, []string{from, DeadLetterKey(stream, g.cfg.Group)}, args...).AsInt64()
 	if err != nil {
-		return false, g.failure(ctx, "dead-letter "+l.Entry.Ref().String(), err, stream)
+		return false, g.failure(ctx, "dead-letter "+l.Entry.Ref().String(), err, from)
 	}
 	g.settled(l.Entry.Ref())
 	return n == 1, nil
