@@ -106,7 +106,7 @@ func kindOf(t reflect.Type) Kind {
 		return KindDecimal
 	case reflect.TypeFor[time.Time]():
 		return KindTime
-	case reflect.TypeFor[Permissions](), reflect.TypeFor[map[string]any]():
+	case reflect.TypeFor[Permissions](), reflect.TypeFor[Changes]():
 		return KindObject
 	case reflect.TypeFor[json.RawMessage]():
 		return KindAny

@@ -311,6 +311,7 @@ func TestParse(t *testing.T) {
 		{"credit.allocated", `{"entityId":"o","amount":0.10,"allocationId":"a"}`, events.CreditAllocated{EntityID: "o", Amount: decimal.RequireFromString("0.1"), AllocationID: "a"}},
 		{"credit.allocated", `{"entityId":"o","amount":1,"metadata":{"allocationId":"a","reason":"x"}}`, events.CreditAllocated{EntityID: "o", Amount: decimal.NewFromInt(1), AllocationID: "a", Reason: "x"}},
 		{"credit_allocated", `{"entityId":"o","allocatedCredits":1}`, events.CreditAllocatedSync{EntityID: "o", Amount: decimal.NewFromInt(1)}},
+		{"organization.assignment.updated", `{"changes":{"n":9007199254740993,"x":{"y":0.10}}}`, events.AssignmentUpdated{Changes: events.Changes{"n": json.Number("9007199254740993"), "x": map[string]any{"y": json.Number("0.10")}}}},
 		{"inter-app:user.created", `{"targetApplication":"hr","userId":"u","email":"e"}`, events.AppUserCreated{Target: "hr", UserID: "u", Email: "e"}},
 		{"inter-app:employee.updated", `{"targetApplication":"hr","entityId":"e","eventData":{"x":1}}`, events.InterApp{EventType: "employee.updated", Target: "hr", EntityID: "e", Data: json.RawMessage(`{"x":1}`)}},
 		{"acknowledgment", `{"originalEventId":"e","status":"failed"}`, events.Acknowledgment{OriginalEventID: "e", Status: "failed"}},
@@ -375,6 +376,18 @@ func TestDecode(t *testing.T) {
 	want := events.InterApp{EventType: "employee.updated", Target: "hr", Source: "crm", EntityID: "e", Data: env.Data, PublishedBy: "p"}
 	if err != nil || !reflect.DeepEqual(inter, want) {
 		t.Errorf("%+v, %v", inter, err)
+	}
+}
+
+// Read and written again, the numbers of changes are what they were.
+func TestChangesAreExact(t *testing.T) {
+	const data = `{"assignmentId":"a","userId":"u","organizationId":"o","changes":{"big":123456789012345678901234567890,"n":[9007199254740993,0.10]}}`
+	p, err := events.Decode[events.AssignmentUpdated](&events.Envelope{Data: json.RawMessage(data)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := events.Encode(p); err != nil || string(got) != data {
+		t.Errorf("got %s, %v", got, err)
 	}
 }
 

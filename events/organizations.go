@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 )
@@ -81,9 +82,20 @@ type AssignmentUpdated struct {
 	Priority         int64           `json:"priority"`
 	AssignedBy       string          `json:"assignedBy" event:"id"`
 	UpdatedBy        string          `json:"updatedBy" event:"id"`
-	Changes          map[string]any  `json:"changes" event:"required" doc:"new values by field name; may be empty"`
+	Changes          Changes         `json:"changes" event:"required" doc:"new values by field name; may be empty"`
 	UpdatedAt        time.Time       `json:"updatedAt"`
 	Metadata         json.RawMessage `json:"metadata"`
+}
+
+// Changes are new values by field name. Numbers that are read are json.Number,
+// so that none is rounded.
+type Changes map[string]any
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (c *Changes) UnmarshalJSON(data []byte) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	return d.Decode((*map[string]any)(c))
 }
 
 var assignmentUpdated = define[AssignmentUpdated](Type{

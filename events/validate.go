@@ -88,7 +88,7 @@ func (f *planField) problem(value any) string {
 		if f.Required && x.IsZero() {
 			return "required"
 		}
-	case map[string]any:
+	case Changes:
 		if f.Required && x == nil {
 			return "required"
 		}

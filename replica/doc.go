@@ -17,6 +17,11 @@
 // Order is the publishers' clocks: an event dated in the future keeps its
 // fields until then.
 //
+// A role has a row for each application that it was told to, and one for the
+// whole suite, with app ''. Deletion is told to applications alone, so the
+// row of the suite never gets a deleted_at: the role is gone when its other
+// rows all have one.
+//
 // # The ledger of credits
 //
 // An entry of credit_entries is one allocation or consumption, keyed by its

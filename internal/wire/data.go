@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/freshet/freshet/events"
 )
@@ -341,8 +340,8 @@ func checkKind(f *events.DataField, m *member) *Refusal {
 		ok = kind == jsonNumber || kind == jsonString && isNumber(m.text()) && numberInRange(m.text())
 	case events.KindTime:
 		ok = kind == jsonString
-		if _, err := time.Parse(time.RFC3339Nano, m.text()); ok && err != nil {
-			return refuse(BadTimestamp, "not ISO 8601 with a zone")
+		if _, err := parseTime(m.text()); ok && err != nil {
+			return refuse(BadTimestamp, err.Error())
 		}
 	case events.KindObject:
 		ok = kind == jsonObject

@@ -173,14 +173,12 @@ func (r *reading) readable() (badTime error) {
 		return nil
 	}
 	// A Date keeps its JSON quotes in every era.
-	t, err := time.Parse(time.RFC3339Nano, strings.Trim(n.timestamp, `"`))
+	t, err := parseTime(strings.Trim(n.timestamp, `"`))
 	if err == nil && t.After(r.now.Add(futureRefused)) {
 		err = errors.New("more than 24 h ahead")
-	} else if err != nil {
-		err = errors.New("not ISO 8601 with a zone")
 	}
 	if err == nil {
-		env.Time = t.UTC()
+		env.Time = t
 	}
 	return err
 }

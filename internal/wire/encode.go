@@ -79,6 +79,11 @@ func (w *writing) prepare() error {
 			return w.fail("tenantId", strings.TrimPrefix(err.Error(), "tenant: "))
 		}
 	}
+	if w.Source != "" {
+		if err := events.ValidID(w.Source); err != nil {
+			return w.fail("source", err.Error())
+		}
+	}
 	if w.Time.IsZero() {
 		w.Time = time.Now()
 	}

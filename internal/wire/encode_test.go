@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +197,8 @@ func TestEncodeRefuses(t *testing.T) {
 		{"no tenant", wire.Outgoing{Payload: user}, "tenantId"},
 		{"tenant null", wire.Outgoing{Tenant: "null", Payload: user}, "tenantId"},
 		{"tenant glob", wire.Outgoing{Tenant: "acme:*", Payload: user}, "tenantId"},
+		{"source with ESC", wire.Outgoing{Tenant: tenant, Payload: user, Source: "a\x1b[0m"}, "source"},
+		{"source not UTF-8", wire.Outgoing{Tenant: tenant, Payload: user, Source: "\xff"}, "source"},
 		{"field of 300 KiB", wire.Outgoing{Tenant: tenant, Payload: big}, "data"},
 		{"not UTF-8", wire.Outgoing{Tenant: tenant, Payload: notText}, "data.name"},
 		{"too many tokens", wire.Outgoing{Tenant: tenant, Payload: user, Metadata: many}, "metadata"},
@@ -334,8 +337,8 @@ func fill(t *rapid.T, v reflect.Value, f events.DataField) {
 		v.Set(reflect.ValueOf(json.RawMessage(anyObject.Draw(t, f.Name))))
 	case *events.Permissions:
 		v.Set(reflect.ValueOf(events.Permissions{"crm": {"leads": {"read"}}, "hr": {}}))
-	case *map[string]any:
-		v.Set(reflect.ValueOf(map[string]any{"priority": float64(rapid.IntRange(0, 9).Draw(t, f.Name))}))
+	case *events.Changes:
+		v.Set(reflect.ValueOf(events.Changes{"priority": json.Number(strconv.Itoa(rapid.Int().Draw(t, f.Name)))}))
 	default:
 		t.Fatalf("%s: no generator for %v", f.Name, v.Type())
 	}

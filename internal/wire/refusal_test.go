@@ -231,6 +231,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"timestamp without zone", with(user, "timestamp", "2025-12-04T10:00:00.000"), wire.BadTimestamp, "timestamp"},
 		{"timestamp of the year 9999", with(user, "timestamp", "9999-12-31T23:59:59.999Z"), wire.BadTimestamp, "timestamp"},
 		{"timestamp two days ahead", with(user, "timestamp", "2025-12-06T12:00:00.000Z"), wire.BadTimestamp, "timestamp"},
+		{"timestamp before the year 1", with(user, "timestamp", "0000-01-01T00:00:00+23:00"), wire.BadTimestamp, "timestamp"},
+		{"time in data before the year 1", with(user, "data", `{"userId":"u","createdAt":"0001-01-01T00:00:00+01:00"}`), wire.BadTimestamp, "data.createdAt"},
+		{"time in data beyond the year 9999", with(user, "data", `{"userId":"u","createdAt":"9999-12-31T23:59:59-01:00"}`), wire.BadTimestamp, "data.createdAt"},
 		{"time in data no date", with(user, "data", `{"userId":"u","createdAt":"yesterday"}`), wire.BadTimestamp, "data.createdAt"},
 
 		{"event id of 10 KB", with(credit, "eventId", strings.Repeat("x", 10<<10)), wire.BadID, "eventId"},

@@ -2,9 +2,11 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // maxNumber is the longest number that is read, in bytes.
@@ -66,6 +68,19 @@ func numberInRange(s string) bool {
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	return err == nil && (f != 0 || strings.Trim(mantissa, "-0.") == "")
+}
+
+// parseTime reads a time that can be written again: in UTC, too, its year must
+// have four digits.
+func parseTime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, errors.New("not ISO 8601 with a zone")
+	}
+	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}, errors.New("not within the years 1 to 9999")
+	}
+	return t, nil
 }
 
 // unquote returns the text of a JSON string.
