@@ -20,7 +20,9 @@ type Message struct {
 
 	// Key makes the publish idempotent: the same tenant, type and key give
 	// the same event id, so a repeated publish has one effect. Use it where
-	// a publish may be repeated, e.g. after [ErrUnknown].
+	// a publish may be repeated, e.g. after [ErrUnknown], and give Time with
+	// it where the repetition may come after newer events of the entity: a
+	// copy takes what has the later time for the newer state.
 	Key string
 
 	CorrelationID string         // default: derived from type and entity, as the guide's publisher does

@@ -72,10 +72,11 @@ func (i *Inspector) Tail(ctx context.Context, cfg TailConfig, show func(Item) er
 	if err != nil {
 		return err
 	}
-	if len(cfg.Patterns) == 0 {
+	everything := len(cfg.Patterns) == 0
+	if everything {
 		cfg.Patterns = events.Streams()
 	}
-	t := &tail{Inspector: i, cfg: cfg, from: from, show: show, refused: make(map[string]bool)}
+	t := &tail{Inspector: i, cfg: cfg, everything: everything, from: from, show: show, refused: make(map[string]bool)}
 	if err := t.run(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -117,9 +118,10 @@ type source struct {
 // tail is one run of [Inspector.Tail].
 type tail struct {
 	*Inspector
-	cfg  TailConfig
-	from start
-	show func(Item) error
+	cfg        TailConfig
+	everything bool // no pattern was given
+	from       start
+	show       func(Item) error
 
 	sources  []*source
 	refused  map[string]bool // keys that are no streams, once reported
@@ -184,6 +186,9 @@ func (t *tail) resolve(ctx context.Context) error {
 		if s != nil {
 			sources = append(sources, s)
 		}
+	}
+	if first && len(sources) == 0 && !t.everything {
+		t.log.Warn("no stream matches", "patterns", t.cfg.Patterns)
 	}
 	t.sources, t.resolved = sources, time.Now()
 	t.heads = t.heads[:0]

@@ -316,6 +316,18 @@ func TestTailLeavesOutWhatIsNoStream(t *testing.T) {
 	}
 }
 
+func TestTailSaysThatNothingMatches(t *testing.T) {
+	i, _, lines := open(t)
+	collect(t, i, inspect.TailConfig{}) // an empty bus is nobody's mistake
+	if lines.String() != "" {
+		t.Errorf("logged %s", lines)
+	}
+	collect(t, i, inspect.TailConfig{Patterns: []string{"crm:snyc:*"}})
+	if !strings.Contains(lines.String(), "no stream matches") || !strings.Contains(lines.String(), "crm:snyc:*") {
+		t.Errorf("logged %q", lines)
+	}
+}
+
 func TestTailEndsWithTheErrorOfShow(t *testing.T) {
 	i, server, _ := open(t)
 	add(t, server, users, "1-0", 1)

@@ -7,20 +7,26 @@ import (
 	"unicode/utf8"
 )
 
-// personal are the names of fields that say who a person is, in lower case.
+// personal are the names of fields that say who a person is, as fieldName
+// spells them.
 // They are masked wherever events are shown to a person who has not asked to
 // see them.
 var personal = map[string]bool{
-	"email": true, "useremail": true, "contactemail": true,
+	"email": true, "emailaddress": true, "useremail": true, "contactemail": true,
 	"name": true, "firstname": true, "lastname": true, "middlename": true, "fullname": true,
-	"displayname": true, "username": true,
+	"displayname": true, "username": true, "surname": true, "givenname": true,
 	"phone": true, "phonenumber": true, "mobile": true, "telephone": true, "fax": true,
 	"address": true, "street": true, "birthdate": true, "dateofbirth": true,
 	"ipaddress": true,
 }
 
-// mask hides the values of personal fields at any depth of a JSON object and
-// keeps everything else as it is. What is no JSON is hidden.
+var fieldName = strings.NewReplacer("_", "", "-", "", " ", "")
+
+func isPersonal(name string) bool { return personal[fieldName.Replace(strings.ToLower(name))] }
+
+// mask hides the values of personal fields at any depth of a JSON object, also
+// of one within a string, and keeps everything else as it is. What is no JSON
+// is hidden.
 func mask(raw json.RawMessage) json.RawMessage {
 	if raw == nil {
 		return nil
@@ -43,8 +49,11 @@ func maskValue(d *json.Decoder, b *bytes.Buffer, hidden bool) error {
 	case json.Delim:
 		return maskMembers(d, b, token, hidden)
 	case string:
-		if hidden {
+		switch {
+		case hidden:
 			token = maskText(token)
+		case strings.HasPrefix(strings.TrimSpace(token), "{"), strings.HasPrefix(strings.TrimSpace(token), "["):
+			token = maskWithin(token)
 		}
 		writeJSON(b, token)
 	case json.Number:
@@ -73,7 +82,7 @@ func maskMembers(d *json.Decoder, b *bytes.Buffer, open json.Delim, hidden bool)
 			if err != nil {
 				return err
 			}
-			within = hidden || personal[strings.ToLower(name.(string))]
+			within = hidden || isPersonal(name.(string))
 			writeJSON(b, name)
 			b.WriteByte(':')
 		}
@@ -87,6 +96,14 @@ func maskMembers(d *json.Decoder, b *bytes.Buffer, open json.Delim, hidden bool)
 	}
 	b.WriteByte(byte(end.(json.Delim)))
 	return nil
+}
+
+// maskWithin masks text that looks like JSON.
+func maskWithin(text string) string {
+	if raw := json.RawMessage(text); json.Valid(raw) {
+		return string(mask(raw))
+	}
+	return "***"
 }
 
 func writeJSON(b *bytes.Buffer, v any) {

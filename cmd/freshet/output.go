@@ -163,6 +163,15 @@ func escape(s string) string {
 	return b.String()
 }
 
+// escapeLines is escape for text whose line ends are ours.
+func escapeLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = escape(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // shorten cuts text to a width; 0 is no limit.

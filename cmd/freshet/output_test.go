@@ -14,6 +14,10 @@ func TestMask(t *testing.T) {
 		{`{"email":["ada@example.com",{"to":"bob@example.com"}]}`, `{"email":["a***@example.com",{"to":"b***@example.com"}]}`},
 		{`{"a":[{"user":{"email":"ada@example.com"}}]}`, `{"a":[{"user":{"email":"a***@example.com"}}]}`},
 		{`{ "z" : 9007199254740993.10, "roleName":"<&>", "a": true , "b":[]}`, `{"z":9007199254740993.10,"roleName":"<&>","a":true,"b":[]}`},
+		{`{"first_name":"Ada","E-Mail":"ada@example.com"}`, `{"first_name":"A***","E-Mail":"a***@example.com"}`},
+		{`{"a":"{\"email\":\"ada@example.com\"}"}`, `{"a":"{\"email\":\"a***@example.com\"}"}`},
+		{`"[{\"email\":\"ada@example.com\"}]"`, `"[{\"email\":\"a***@example.com\"}]"`},
+		{`{"a":" {email: ada@example.com"}`, `{"a":"***"}`},
 		{`"just text"`, `"just text"`},
 		{`{"name":"Ada"`, `"***"`},
 	} {

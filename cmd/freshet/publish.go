@@ -40,7 +40,8 @@ is 1 then.
 
 --id makes a publish repeatable: the same tenant, type and KEY give the same
 event id, by which consumers tell a repetition. With --data - line N has the
-key KEY-N, so the same input may be published again after a failure.`,
+key KEY-N, so the same input may be published again after a failure. Give --time
+too where that may be after newer events: a copy of the state follows the time.`,
 		Example: `  freshet publish user_created --tenant acme \
       --data '{"userId":"u-1","email":"ada@example.com","createdAt":"2025-12-04T10:00:00Z"}'
   freshet publish role_updated --tenant acme --data @role.json --id role-7-v3
@@ -154,10 +155,11 @@ func (p *publishing) message(data []byte, key string) (freshet.Message, error) {
 	}, dataError(err)
 }
 
-// dataError names the field alone: the type is on the command line.
+// dataError names the field alone: the type is on the command line. The name
+// of an unknown field may be any text.
 func dataError(err error) error {
 	if field := (*events.FieldError)(nil); errors.As(err, &field) {
-		return fmt.Errorf("%s: %s", field.Field, field.Problem)
+		return fmt.Errorf("%s: %s", escape(field.Field), field.Problem)
 	}
 	return err
 }

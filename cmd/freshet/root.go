@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +67,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "freshet:", err)
+	// The errors of package freshet begin with its name already.
+	fmt.Fprintln(stderr, "freshet:", escapeLines(strings.TrimPrefix(err.Error(), "freshet: ")))
 	if exit := (*exitError)(nil); errors.As(err, &exit) {
 		return exit.code
 	}
@@ -76,6 +79,7 @@ func (c *cli) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "freshet",
 		Short:         "Keep the applications of a suite in sync over Redis Streams",
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -98,6 +102,15 @@ func (c *cli) rootCommand() *cobra.Command {
 	root.AddCommand(c.devCommand(), c.runCommand(), c.publishCommand(), c.triggerCommand(), c.tailCommand())
 	usageArgs(root)
 	return root
+}
+
+// version is what the binary was built from: a tag, or the commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
 }
 
 // usageArgs makes wrong arguments exit with the code for usage, in cmd and

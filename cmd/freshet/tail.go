@@ -67,6 +67,7 @@ func (c *cli) tail(ctx context.Context, cfg inspect.TailConfig, reveal bool) (er
 		if masked {
 			data, metadata = mask(data), mask(metadata)
 		}
+		data = asJSON(data)
 		head := headOf(e)
 		row := []string{e.Time.Format(time.DateTime), e.ID, typeCell(e), c.idCell(e.Tenant), c.entityCell(e.Entity)}
 		if i.Refusal != nil {
@@ -144,21 +145,26 @@ func orNull(s string) *string {
 }
 
 // dataOf returns the decoded data; of an event that the catalogue does not
-// know, the data as it was published, which need not be an object.
+// know, the data as it was published, which need not be JSON.
 func dataOf(e *events.Envelope) json.RawMessage {
 	if e.Data != nil || e.Type != nil {
 		return validJSON(e.Data)
 	}
 	for _, f := range e.Fields {
 		if f.Name == "data" || f.Name == "eventData" {
-			if raw := json.RawMessage(f.Value); json.Valid(raw) {
-				return raw
-			}
-			text, _ := json.Marshal(f.Value) // a string cannot fail
-			return text
+			return json.RawMessage(f.Value)
 		}
 	}
 	return nil
+}
+
+// asJSON makes a JSON string of what is no JSON.
+func asJSON(raw json.RawMessage) json.RawMessage {
+	if raw == nil || json.Valid(raw) {
+		return raw
+	}
+	text, _ := json.Marshal(string(raw)) // a string cannot fail
+	return text
 }
 
 func validJSON(raw json.RawMessage) json.RawMessage {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -102,7 +103,7 @@ func (t *triggering) check() error {
 	switch {
 	case t.count < 0:
 		return errors.New("--count: must not be negative")
-	case t.rate < 0:
+	case t.rate < 0, math.IsNaN(t.rate):
 		return errors.New("--rate: must not be negative")
 	}
 	if err := events.ValidTenant(t.tenant); err != nil {
