@@ -50,6 +50,16 @@ crash: ## Kill a consumer fifty times under load and check its copy
 	scripts/deps
 	FRESHET_KILLS=50 FRESHET_RATE=2000 go test ./cmd/freshet -run TestCopyIsExactAfterCrashes -count=1 -v
 
+.PHONY: faults
+faults: ## Break what it stands on and account for every event; RUN='F1 F4', SEED=n, QUICK=1
+	scripts/deps
+	go build -o bin/faults ./internal/faults/run
+	bin/faults $(if $(QUICK),-quick) $(if $(SEED),-seed $(SEED)) $(RUN)
+
+.PHONY: faults-quick
+faults-quick: ## The faults that every change runs, in short versions
+	$(MAKE) faults QUICK=1
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin interop/node/node_modules

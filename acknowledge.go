@@ -50,7 +50,7 @@ func (c *Consumer) acknowledge(ctx context.Context, s delivery.Settlement) error
 	ack := events.Acknowledgment{OriginalEventID: eventID(env)}
 	data := map[string]any{"processedBy": c.bus.cfg.App, "eventType": env.TypeName(), "tenantId": env.Tenant}
 	switch {
-	case env.Stream == ack.Type().Stream:
+	case events.BaseStream(env.Stream) == ack.Type().Stream:
 		return nil
 	case s.Outcome == Handled:
 		ack.Status = events.AckProcessed

@@ -56,12 +56,7 @@ type PublishError struct {
 	Err     error // the cause; *events.FieldError when validation failed
 }
 
-func (e *PublishError) Error() string {
-	if e.Stream == "" {
-		return fmt.Sprintf("%v: %v", e.Outcome, e.Err)
-	}
-	return fmt.Sprintf("%s: %v: %v", e.Stream, e.Outcome, e.Err)
-}
+func (e *PublishError) Error() string { return fmt.Sprintf("%v: %v", e.Outcome, e.Err) }
 
 func (e *PublishError) Unwrap() []error { return []error{e.Outcome, e.Err} }
 

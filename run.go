@@ -56,7 +56,7 @@ func (c *Consumer) run(ctx context.Context, untilDrained bool) error {
 		Patterns: globs,
 		Explicit: keys,
 		StartNew: c.cfg.StartNew,
-		Log:      c.log,
+		Log:      c.bus.cfg.Log, // which names the group itself
 	})
 	if err := group.Setup(ctx); err != nil {
 		return fmt.Errorf("freshet: group %s: %w", c.cfg.Group, err)

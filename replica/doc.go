@@ -18,7 +18,7 @@
 // fields until then.
 //
 // A role has a row for each application that it was told to, and one for the
-// whole suite, with app ''. Deletion is told to applications alone, so the
+// whole suite, whose app is empty. Deletion is told to applications alone, so the
 // row of the suite never gets a deleted_at: the role is gone when its other
 // rows all have one.
 //

@@ -37,7 +37,7 @@ func TestPublishLinesOfASlowInput(t *testing.T) {
 		t.Errorf("exit code %d, want %d", c, exitFailure)
 	}
 	for _, want := range []string{
-		"line 4: crm:sync:user:user_created: publish outcome unknown: ",
+		"line 4: publish outcome unknown: add to crm:sync:user:user_created: ",
 		"published 3 of 4 events\n",
 		"1 with an unknown outcome, may be on the stream; stopped after line 4. Repeat it with the same --id\n",
 	} {
