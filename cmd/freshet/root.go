@@ -99,7 +99,7 @@ func (c *cli) rootCommand() *cobra.Command {
 	flags.StringVarP(&c.output, "output", "o", "table", "output `FORMAT`: table, json or jsonl")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log more")
 	completeFlag(root, "output", outputFormats)
-	root.AddCommand(c.devCommand(), c.runCommand(), c.publishCommand(), c.triggerCommand(), c.tailCommand())
+	root.AddCommand(c.devCommand(), c.runCommand(), c.publishCommand(), c.triggerCommand(), c.tailCommand(), c.dlqCommand())
 	usageArgs(root)
 	return root
 }

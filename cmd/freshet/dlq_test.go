@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/freshet/freshet/events"
+	"github.com/freshet/freshet/internal/redistest"
+)
+
+// putLetter stores a dead letter under the id.
+func putLetter(t *testing.T, s *redistest.Server, id, group, reason, problem string, fields ...string) {
+	t.Helper()
+	const stream = "crm:sync:user:user_created"
+	command := append([]string{"XADD", "{" + stream + "}:dlq:" + group, id}, fields...)
+	command = append(command, "freshet-stream", stream, "freshet-id", id, "freshet-group", group, "freshet-consumer", reason, "freshet-attempts", "8",
+		"freshet-reason", reason, "freshet-error", problem, "freshet-first-failed", "", "freshet-last-failed", "2026-01-02T03:04:05.678Z")
+	if err, failed := s.Do(command...).(redistest.Error); failed {
+		t.Fatal(err)
+	}
+}
+
+func TestDLQWritesNoControls(t *testing.T) {
+	server := redistest.Start(t)
+	t.Setenv("REDIS_URL", server.URL())
+	for i, hostile := range []string{"\x1b[31mred", "\r\nline", "\u202egnp.exe", "\u2028line", "\u0085line", "\xff\xfe", "\x00", "\U000e0041tag"} {
+		id := fmt.Sprintf("%d-0", i+1)
+		putLetter(t, server, id, hostile, hostile, hostile, "eventType", hostile, "tenantId", hostile, hostile, hostile, "data", hostile, "metadata", `{"a":"`+hostile+`"}`)
+		for _, args := range [][]string{
+			{"dlq", "ls"}, {"dlq", "ls", "-o", "json"}, {"dlq", "export"},
+			{"dlq", "show", id}, {"dlq", "show", id, "--reveal"}, {"dlq", "show", id, "--reveal", "-o", "json"},
+		} {
+			var stdout, stderr bytes.Buffer
+			if code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr); code != exitOK {
+				t.Fatalf("%q: exit code %d: %s", args, code, &stderr)
+			}
+			for at, r := range stdout.String() {
+				if r != '\n' && !unicode.IsPrint(r) {
+					t.Errorf("%q: %U in the output: …%q", args, r, stdout.String()[max(at-60, 0):at])
+					break
+				}
+			}
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	putLetter(t, server, "1-0", "another", "r", "e", "a", "b")
+	if code := run(t.Context(), []string{"dlq", "show", "1-0"}, strings.NewReader(""), &stdout, &stderr); code != exitUsage {
+		t.Fatalf("exit code %d", code)
+	}
+	if strings.Contains(stderr.String(), "\x1b") {
+		t.Errorf("what an id may mean: %q", stderr.String())
+	}
+}
+
+// Whatever the era and the shape, no field shows what data does not.
+func TestMaskFields(t *testing.T) {
+	for _, test := range []struct{ name, value, want string }{
+		{"data", `{"email":"ada@example.com"}`, `{"email":"a***@example.com"}`},
+		{"data", `"{\"email\":\"ada@example.com\"}"`, `"{\"email\":\"a***@example.com\"}"`},
+		{"data", `{"email":"ada@`, `"***"`},
+		{"metadata", `ada`, `"***"`},
+		{"event", `{"data":{"name":"Ada"}}`, `{"data":{"name":"A***"}}`},
+		{"validationErrors", ` [{"email":"ada@example.com"}]`, `[{"email":"a***@example.com"}]`},
+		{"payload", `"{\"name\":\"Ada\"}"`, `"{\"name\":\"A***\"}"`},
+		{"email", `ada@example.com`, `a***@example.com`},
+		{"eventType", `user_created`, `user_created`},
+		{"entityId", `"u-1"`, `"u-1"`},
+	} {
+		got := maskFields([]events.Field{{Name: test.name, Value: test.value}})
+		if got[0] != (events.Field{Name: test.name, Value: test.want}) {
+			t.Errorf("%s %s: %s, want %s", test.name, test.value, got[0].Value, test.want)
+		}
+	}
+}
+
+// An export of letters with any bytes is imported byte for byte, whatever
+// escapes the output has.
+func TestExportedBytesAreImported(t *testing.T) {
+	from, to := redistest.Start(t), redistest.Start(t)
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(i)
+	}
+	putLetter(t, from, "1-0", "g", "r", string(all), "a", "", "a", "\xff", "\u2028\x1b<", "\u202e\U000e0041\uFFFD", string(all), `{"base64":"AA=="}`)
+	lines := freshetOutput(t, "dlq", "export", "--redis", from.URL())
+	if !json.Valid([]byte(lines)) {
+		t.Errorf("no JSON: %s", lines)
+	}
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"dlq", "import", "--redis", to.URL()}, strings.NewReader(lines), &stdout, &stderr); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, &stderr)
+	}
+	key := "{crm:sync:user:user_created}:dlq:g"
+	record := func(s *redistest.Server) string {
+		return fmt.Sprintf("%q", s.Do("XRANGE", key, "-", "+").([]any)[0].([]any)[1])
+	}
+	if got, want := record(to), record(from); got != want {
+		t.Errorf("got\n%s, want\n%s", got, want)
+	}
+}

@@ -1,0 +1,3 @@
+// Package repair changes what is on a suite's bus, where an operator asks for
+// it: dead letters are redriven, dropped, and brought in from an export.
+package repair
