@@ -26,8 +26,12 @@ type Config struct {
 const (
 	dialTimeout = 5 * time.Second // TCP, TLS and greeting
 	// A connection on which nothing arrives for this long, though asked, is
-	// given up.
-	silence = 3 * time.Second
+	// given up. One that is idle is asked; with that it takes two askGaps more.
+	silence = 2500 * time.Millisecond
+	askGap  = 500 * time.Millisecond
+	// How often the map of a cluster is fetched. A node that has stopped
+	// answering tells nobody that another serves its slots now.
+	mapRefresh = time.Second
 )
 
 // Client is a connection to one server, to a cluster or to a master that is
@@ -89,10 +93,10 @@ func clientOption(a address, cfg Config, log *slog.Logger) (rueidis.ClientOption
 		// the connection, and the calls of others on it, alone.
 		AlwaysPipelining:  true,
 		RingScaleEachConn: 12,
-		Dialer:            net.Dialer{Timeout: dialTimeout, KeepAlive: time.Second},
+		Dialer:            net.Dialer{Timeout: dialTimeout, KeepAlive: askGap},
 		ConnWriteTimeout:  silence,
 		ForceSingleClient: !a.cluster,
-		ClusterOption:     rueidis.ClusterOption{ShardsRefreshInterval: 10 * time.Second, MaxMovedRedirections: 16},
+		ClusterOption:     rueidis.ClusterOption{ShardsRefreshInterval: mapRefresh, MaxMovedRedirections: 16},
 	}
 	if a.tls {
 		var err error
