@@ -177,6 +177,9 @@ func (e *Engine) invoke(route *Route, ms []*Message) (err error) {
 	} else {
 		err = route.Handle(ctx, ms[0])
 	}
+	if err != nil {
+		_ = err.Error() // which panics where err is a nil pointer in disguise
+	}
 	returned = true
 	return err
 }

@@ -71,9 +71,12 @@ func (e *Engine) newItem(entry wire.Entry, attempts int) *item {
 	case Handle:
 		it.route = route
 		// Earlier attempts ended with the process that made them. What
-		// brought it down twice must not take a batch with it.
-		it.alone = attempts >= 2 || attempts == 1 && e.cfg.MaxAttempts == 2
-		if attempts >= e.cfg.MaxAttempts {
+		// brought it down twice must not take a batch with it. An entry that
+		// was delivered once may only have waited in that process, so even
+		// where MaxAttempts is 1 that is not held against it.
+		most := max(2, e.cfg.MaxAttempts)
+		it.alone = attempts >= 2 || attempts == 1 && most == 2
+		if attempts >= most {
 			it.verdict = &verdict{ReasonCrashed, fmt.Errorf("attempt %d of %d did not end", attempts, e.cfg.MaxAttempts)}
 		}
 	}

@@ -86,7 +86,7 @@ func (e *Engine) fetch() {
 	case free <= 0:
 		e.makeRoom()
 		return
-	case free < e.cfg.MaxInFlight/8 && len(e.ready) > 0:
+	case free < e.cfg.MaxInFlight/8 && len(e.ready) > 0 && !e.outage.paused:
 		return // there is enough to do; one larger fetch later costs less
 	}
 	if !r.planned {

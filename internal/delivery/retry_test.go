@@ -196,6 +196,56 @@ func TestCrashedAttempts(t *testing.T) {
 	}
 }
 
+// TestOneAttempt: an entry that was delivered once may only have waited. It is
+// no crash, even where one attempt is all there is.
+func TestOneAttempt(t *testing.T) {
+	for deliveries, wantCalls := range []int{1, 1, 0} {
+		t.Run(fmt.Sprintf("%d deliveries", deliveries), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newServer("s")
+				ref := s.publish("s", "a", "single")
+				if deliveries > 0 {
+					s.deliver("dead", deliveries, ref)
+				}
+				rec := newRecorder(t, always(errors.New("no")))
+				cfg := config(&client{server: s, name: "c"}, rec)
+				cfg.MaxAttempts = 1
+				settleAll(t, cfg)
+				want := ReasonExhausted
+				if wantCalls == 0 {
+					want = ReasonCrashed
+				}
+				if len(rec.of(ref)) != wantCalls || !slices.Equal(s.reasons(), []string{want}) {
+					t.Errorf("called %d times, dead letters %v, want %d and %s", len(rec.of(ref)), s.reasons(), wantCalls, want)
+				}
+			})
+		})
+	}
+}
+
+// TestNilPointerAsError: an error that cannot even say what it is must not
+// end the process.
+func TestNilPointerAsError(t *testing.T) {
+	for _, kind := range []string{"single", "batch"} {
+		t.Run(kind, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newServer("s")
+				s.publish("s", "a", kind)
+				var none *textError
+				rec := newRecorder(t, always(none))
+				settleAll(t, config(&client{server: s, name: "c"}, rec))
+				if !slices.Equal(s.reasons(), []string{ReasonExhausted}) || !strings.Contains(s.letters[0].Detail, "nil pointer") {
+					t.Errorf("dead letters %+v", s.letters)
+				}
+			})
+		})
+	}
+}
+
+type textError struct{ text string }
+
+func (e *textError) Error() string { return e.text }
+
 // TestPoison: one event that always fails holds up nothing but its entity.
 func TestPoison(t *testing.T) {
 	bubble(t, func(t *testing.T) {
