@@ -11,26 +11,34 @@ import (
 
 var errLeaseLost = errors.New("the group's exclusive lease was lost")
 
+// The lease in Redis lasts for ttl, and a standby tries to take it every poll:
+// together they are less than [ConsumerConfig.Lease].
+func (c *Consumer) leaseTimes() (ttl, poll time.Duration) {
+	return c.cfg.Lease * 8 / 10, c.cfg.Lease / 10
+}
+
 // runExclusive stands by until the group's lease is free, consumes while it
 // holds it, and stands by again when it lost it.
 func (c *Consumer) runExclusive(ctx context.Context, group *redisstream.Group, untilDrained bool) error {
+	ttl, poll := c.leaseTimes()
 	standing := false
 	for {
-		token, ok, err := c.bus.client.AcquireLease(ctx, c.cfg.Group, c.name, c.cfg.Lease)
+		asked := time.Now()
+		token, ok, err := c.bus.client.AcquireLease(ctx, c.cfg.Group, c.name, ttl)
 		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			c.log.Warn("exclusive lease", "error", err)
-		case ok:
+		case ok: // even where ctx has ended, so that it is released
 			c.fence = token
 			c.log.Info("active", "consumer", c.name, "fence", token)
-			err = c.runLeased(ctx, group, token, untilDrained)
+			err = c.runLeased(ctx, group, token, asked, untilDrained)
 			if !errors.Is(err, errLeaseLost) {
 				return err
 			}
 			c.log.Warn("standing by", "consumer", c.name, "error", err)
 			standing = true
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			c.log.Warn("exclusive lease", "error", err)
 		case !standing:
 			standing = true
 			c.log.Info("standing by: another consumer of the group is active", "consumer", c.name)
@@ -38,14 +46,15 @@ func (c *Consumer) runExclusive(ctx context.Context, group *redisstream.Group, u
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(c.cfg.Lease / 10):
+		case <-time.After(poll):
 		}
 	}
 }
 
-// runLeased runs an engine for as long as the lease is held, and releases it
-// after the drain, so that a standby takes over at once.
-func (c *Consumer) runLeased(ctx context.Context, group *redisstream.Group, token int64, untilDrained bool) error {
+// runLeased runs an engine for as long as the lease, which is held since held,
+// can be kept, and releases it after the drain, so that a standby takes over
+// at once.
+func (c *Consumer) runLeased(ctx context.Context, group *redisstream.Group, token int64, held time.Time, untilDrained bool) error {
 	engine, err := c.newEngine(group, untilDrained)
 	if err != nil {
 		return err
@@ -56,7 +65,7 @@ func (c *Consumer) runLeased(ctx context.Context, group *redisstream.Group, toke
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c.renewLease(renewing, engine, token)
+		c.renewLease(renewing, engine, token, held)
 	}()
 	err = engine.Run(ctx)
 	stop()
@@ -73,27 +82,31 @@ func (c *Consumer) runLeased(ctx context.Context, group *redisstream.Group, toke
 }
 
 // renewLease keeps the lease until ctx ends. It aborts the engine when the
-// lease is another's, or could not be renewed for as long as it lasts.
-func (c *Consumer) renewLease(ctx context.Context, engine *delivery.Engine, token int64) {
-	held := time.Now()
+// lease is another's, and before it runs out when it cannot be renewed.
+func (c *Consumer) renewLease(ctx context.Context, engine *delivery.Engine, token int64, held time.Time) {
+	ttl, poll := c.leaseTimes()
+	wait := ttl / 3
 	for {
+		stop := held.Add(ttl * 9 / 10)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(c.cfg.Lease / 3):
+		case <-time.After(min(wait, time.Until(stop))):
 		}
-		start := time.Now()
-		call, cancel := context.WithTimeout(ctx, c.cfg.Lease/3)
-		ok, err := c.bus.client.RenewLease(call, c.cfg.Group, token, c.cfg.Lease)
+		asked := time.Now()
+		call, cancel := context.WithDeadline(ctx, stop)
+		ok, err := c.bus.client.RenewLease(call, c.cfg.Group, token, ttl)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil && ok:
-			held = start
-		case err == nil || time.Since(held) >= c.cfg.Lease*9/10:
+			held, wait = asked, ttl/3
+		case err == nil || !time.Now().Before(stop):
 			engine.Abort(errLeaseLost)
 			return
+		default:
+			wait = poll
 		}
 	}
 }

@@ -23,7 +23,9 @@ import (
 func (c *Consumer) Run(ctx context.Context) error { return c.run(ctx, false) }
 
 // Drain is Run that also ends, with nil, when everything there is has been
-// settled: new and pending entries, retries included.
+// settled: new and pending entries, retries included. While a dependency is
+// unavailable, or ten or more entities fail and none succeeds, which counts as
+// the same, it waits: give ctx a deadline where it must not.
 func (c *Consumer) Drain(ctx context.Context) error { return c.run(ctx, true) }
 
 func (c *Consumer) run(ctx context.Context, untilDrained bool) error {

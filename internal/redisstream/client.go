@@ -197,6 +197,9 @@ func newClient(ctx context.Context, option rueidis.ClientOption) (rueidis.Client
 		if err != nil && rc != nil {
 			rc.Close()
 		}
+		if repeatsArgs(err) {
+			err = argsError{err}
+		}
 		made <- result{rc, err}
 	}()
 	select {
@@ -253,10 +256,13 @@ func (c *Client) doMulti(ctx context.Context, cmds ...rueidis.Completed) []rueid
 	select {
 	case results := <-replies:
 		for i, r := range results {
-			err := r.NonRedisError()
+			err := r.Error()
 			ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-			if ended && !NotSent(err) {
+			switch {
+			case ended && !NotSent(err):
 				results[i] = rueidis.NewErrorResult(endOf(ctx))
+			case repeatsArgs(err):
+				results[i] = rueidis.NewErrorResult(argsError{err})
 			}
 		}
 		return results

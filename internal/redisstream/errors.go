@@ -41,6 +41,25 @@ type notSentError struct{ error }
 
 func (e notSentError) Unwrap() error { return e.error }
 
+// argsError is a reply that repeats a part of the command, which may be a
+// password or an event, without that part. A gateway that does not know a
+// command answers so.
+type argsError struct{ error }
+
+func (e argsError) Error() string {
+	text, _, _ := strings.Cut(e.error.Error(), argsRepeated)
+	return text
+}
+
+func (e argsError) Unwrap() error { return e.error }
+
+const argsRepeated = ", with args beginning with"
+
+func repeatsArgs(err error) bool {
+	text, ok := replyError(err)
+	return ok && strings.Contains(text, argsRepeated)
+}
+
 // ClassOf returns the class of an error of this package.
 func ClassOf(err error) Class {
 	if text, ok := replyError(err); ok {

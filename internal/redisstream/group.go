@@ -52,6 +52,9 @@ type Group struct {
 	mu          sync.Mutex
 	streams     map[string]*stream
 	resolveNext time.Time
+	// settledMeanwhile are the entries that were settled while pending ones
+	// are being listed, nil otherwise: the list may still have them.
+	settledMeanwhile map[wire.Ref]struct{}
 }
 
 // stream is what a Group remembers of a stream.
@@ -203,15 +206,40 @@ func (g *Group) handedOut(entries []wire.Entry) {
 		if s == nil {
 			continue
 		}
-		s.open[e.ID] = struct{}{}
+		if _, is := g.settledMeanwhile[e.Ref()]; !is {
+			s.open[e.ID] = struct{}{}
+		}
 		if e.ID.Compare(s.delivered) > 0 {
 			s.delivered = e.ID
 		}
 	}
 }
 
-// settled forgets entries that are settled, or another consumer's now.
+// settled forgets entries that are settled.
 func (g *Group) settled(refs ...wire.Ref) {
+	g.mu.Lock()
+	if g.settledMeanwhile != nil {
+		for _, r := range refs {
+			g.settledMeanwhile[r] = struct{}{}
+		}
+	}
+	g.mu.Unlock()
+	g.notOurs(refs...)
+}
+
+// listPending begins a list of pending entries; the returned function ends it.
+func (g *Group) listPending() (end func()) {
+	set := func(refs map[wire.Ref]struct{}) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.settledMeanwhile = refs
+	}
+	set(map[wire.Ref]struct{}{})
+	return func() { set(nil) }
+}
+
+// notOurs forgets entries that are settled, another consumer's now, or gone.
+func (g *Group) notOurs(refs ...wire.Ref) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, r := range refs {

@@ -40,7 +40,8 @@ func (c *Client) ReleaseLease(ctx context.Context, group string, token int64) er
 }
 
 // Setting returns a setting that all consumers of a group share. The first
-// value given stands, unless replace is set.
+// value given stands, unless replace is set. Where nothing is to be changed it
+// works on a server that is out of memory.
 func (c *Client) Setting(ctx context.Context, group, name, value string, replace bool) (current string, err error) {
 	key := groupKey(group, "settings")
 	set := c.rc.B().Hsetnx().Key(key).Field(name).Value(value).Build()
@@ -48,9 +49,9 @@ func (c *Client) Setting(ctx context.Context, group, name, value string, replace
 		set = c.rc.B().Hset().Key(key).FieldValue().FieldValue(name, value).Build()
 	}
 	replies := c.doMulti(ctx, set, c.rc.B().Hget().Key(key).Field(name).Build())
-	err = replies[0].Error()
-	if err == nil {
-		current, err = replies[1].ToString()
+	current, err = replies[1].ToString()
+	if refused := replies[0].Error(); refused != nil && (err != nil || replace && current != value) {
+		err = refused
 	}
 	if err != nil {
 		return "", fmt.Errorf("setting %s of group %s: %w", name, group, err)

@@ -3,6 +3,8 @@ package redisstream_test
 import (
 	"testing"
 	"time"
+
+	"github.com/freshet/freshet/internal/redisstream"
 )
 
 func TestLeaseHasOneOwnerAndAGrowingToken(t *testing.T) {
@@ -57,6 +59,49 @@ func TestLeaseHasOneOwnerAndAGrowingToken(t *testing.T) {
 	}
 	if other, ok, err := c.AcquireLease(ctx, "another group", "b", time.Minute); !ok || other == 0 || err != nil {
 		t.Errorf("another group's lease: %d, %t, %v", other, ok, err)
+	}
+}
+
+// When all keys are lost, an owner that has not noticed must not go on beside
+// the next one.
+func TestLeaseTokensGrowWhereTheLastOneWasLost(t *testing.T) {
+	c, server := start(t)
+	before, _, err := c.AcquireLease(t.Context(), "g", "a", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Do("FLUSHALL")
+	after, ok, err := c.AcquireLease(t.Context(), "g", "b", time.Minute)
+	if !ok || err != nil || after <= before {
+		t.Errorf("token %d, %t, %v, want more than %d", after, ok, err, before)
+	}
+	if ok, err := c.RenewLease(t.Context(), "g", before, time.Minute); ok || err != nil {
+		t.Errorf("the earlier owner renewed: %t, %v", ok, err)
+	}
+}
+
+func TestSettingThatStandsIsReadFromAServerOutOfMemory(t *testing.T) {
+	c, server := start(t)
+	setting := func(value string, replace bool) (string, error) {
+		return c.Setting(t.Context(), "g", "tenants", value, replace)
+	}
+	if _, err := setting("a", false); err != nil {
+		t.Fatal(err)
+	}
+	server.Do("CONFIG", "SET", "maxmemory", "1")
+	for _, replace := range []bool{false, true} {
+		if got, err := setting("a", replace); err != nil || got != "a" {
+			t.Errorf("replace %t: got %q, %v", replace, got, err)
+		}
+	}
+	if got, err := setting("b", false); err != nil || got != "a" {
+		t.Errorf("another value: got %q, %v", got, err)
+	}
+	if _, err := setting("b", true); redisstream.ClassOf(err) != redisstream.OutOfMemory {
+		t.Errorf("replaced by another: %v", err)
+	}
+	if _, err := c.Setting(t.Context(), "h", "tenants", "a", false); redisstream.ClassOf(err) != redisstream.OutOfMemory {
+		t.Errorf("a new setting: %v", err)
 	}
 }
 

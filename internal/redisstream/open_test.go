@@ -1,6 +1,7 @@
 package redisstream_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -16,9 +17,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/internal/redisstream"
 	"github.com/freshet/freshet/internal/redistest"
 )
@@ -97,6 +100,69 @@ func TestOpenWaitsWhileTheServerLoads(t *testing.T) {
 	})
 	add(t, open(t, server.URL()), s1, 1) // fails while the server loads
 	<-reloaded
+}
+
+// A gateway that does not know a command repeats its arguments in its reply.
+func TestNoReplyRepeatsWhatWasSent(t *testing.T) {
+	for _, unknown := range []string{"AUTH", "XADD"} {
+		t.Run(unknown, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					wg.Go(func() { answerWithout(conn, unknown) })
+				}
+			})
+			t.Cleanup(func() { listener.Close(); wg.Wait() })
+			c, err := redisstream.Open(t.Context(), redisstream.Config{URL: "redis://:s3cret@" + listener.Addr().String()})
+			if err == nil {
+				t.Cleanup(c.Close)
+				_, err = c.Add(t.Context(), s1, []events.Field{{Name: "data", Value: "s3cret"}})
+			}
+			if err == nil || !strings.Contains(err.Error(), "unknown command '"+unknown+"'") || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("got %v", err)
+			}
+			if !redisstream.NotSent(err) {
+				t.Error("a refusal is no longer told from a lost reply")
+			}
+		})
+	}
+}
+
+// answerWithout is a server that says OK to every command but HELLO and the
+// unknown one.
+func answerWithout(conn net.Conn, unknown string) {
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	line := func() string {
+		s, _ := r.ReadString('\n')
+		return strings.TrimRight(s, "\r\n")
+	}
+	for {
+		count, err := strconv.Atoi(strings.TrimPrefix(line(), "*"))
+		if err != nil {
+			return
+		}
+		args := make([]string, count)
+		for i := range args {
+			line()
+			args[i] = line()
+		}
+		reply := "+OK\r\n"
+		if args[0] == unknown || args[0] == "HELLO" {
+			reply = fmt.Sprintf("-ERR unknown command '%s', with args beginning with: %q\r\n", args[0], args[1:])
+		}
+		if _, err := conn.Write([]byte(reply)); err != nil {
+			return
+		}
+	}
 }
 
 func TestPlaintextToAnotherMachineIsWarnedOfOnce(t *testing.T) {

@@ -107,6 +107,34 @@ func TestLostGroupIsCreatedBeforeTheLowestUnsettledEntry(t *testing.T) {
 	}
 }
 
+// What is settled while pending entries are listed may still be in the list.
+func TestEntriesSettledWhileListedDoNotComeAgain(t *testing.T) {
+	c, server := start(t)
+	g := group(t, c, "a")
+	for range 50 {
+		add(t, c, s1, 100)
+		entries := read(t, g, 100)
+		listed := make(chan error)
+		go func() {
+			_, err := g.Own(t.Context(), s1, wire.ID{}, 100)
+			listed <- err
+		}()
+		if err := g.Ack(t.Context(), refs(entries)); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-listed; err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	if _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("error %v, want ErrLost", err)
+	}
+	if got := read(t, g, 10); len(got) > 0 {
+		t.Errorf("settled entries came again: %v", ids(got))
+	}
+}
+
 func TestEveryCommandNoticesTheLoss(t *testing.T) {
 	c, server := start(t)
 	add(t, c, s1, 1)

@@ -54,6 +54,7 @@ func (g *Group) Read(ctx context.Context, streams []string, count int, block tim
 
 // Own lists own pending entries. See [delivery.Transport].
 func (g *Group) Own(ctx context.Context, stream string, after wire.ID, count int) (delivery.Pending, error) {
+	defer g.listPending()()
 	reply := g.c.run(ctx, ownScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, next(after).String(), strconv.Itoa(count))
 	page, err := g.parsePending(stream, reply)
 	if err != nil {
@@ -67,6 +68,7 @@ func (g *Group) Own(ctx context.Context, stream string, after wire.ID, count int
 
 // Reclaim takes over idle entries. See [delivery.Transport].
 func (g *Group) Reclaim(ctx context.Context, stream string, minIdle time.Duration, cursor wire.ID, count int) (delivery.Pending, error) {
+	defer g.listPending()()
 	reply := g.c.run(ctx, reclaimScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, millis(minIdle), cursor.String(), strconv.Itoa(min(count, maxSweep)))
 	page, err := g.parsePending(stream, reply)
 	if err != nil {
@@ -114,7 +116,7 @@ func (g *Group) parsePending(stream string, reply rueidis.RedisResult) (delivery
 		}
 	}
 	g.handedOut(p.Entries)
-	g.settled(p.Trimmed...)
+	g.notOurs(p.Trimmed...)
 	return p, nil
 }
 
@@ -183,7 +185,7 @@ func (g *Group) ifOwned(ctx context.Context, what string, s script, refs []wire.
 		}
 		for k, j := range chunks[i].index {
 			if owned[j] = answers[k] == 1; !owned[j] {
-				g.settled(refs[j])
+				g.notOurs(refs[j])
 			}
 		}
 	}
@@ -264,8 +266,12 @@ func (g *Group) Bury(ctx context.Context, l delivery.DeadLetter) (owned bool, er
 	if err != nil {
 		return false, g.failure(ctx, "dead-letter "+l.Entry.Ref().String(), err, from)
 	}
+	if n == 0 {
+		g.notOurs(l.Entry.Ref())
+		return false, nil
+	}
 	g.settled(l.Entry.Ref())
-	return n == 1, nil
+	return true, nil
 }
 
 // Unsettled counts pending entries and looks for undelivered ones. See
