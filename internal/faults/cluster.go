@@ -39,7 +39,7 @@ func shardLost(t *trial, atMost time.Duration, harm, mend func(*redistest.Server
 	apart := t.consume(c.url, freshet.ConsumerConfig{Group: "apart", Streams: []string{whole}}, nil)
 	stop := t.start(l, 200)
 	t.steady(&both.journal, 50)
-	var longest time.Duration
+	var slowest, longest time.Duration
 	rounds := scaled(t, 3, 1)
 	for range rounds {
 		t.pass(2 * time.Second)
@@ -52,17 +52,12 @@ func shardLost(t *trial, atMost time.Duration, harm, mend func(*redistest.Server
 			return slices.ContainsFunc(both.journal.since(struck.Add(time.Second)), func(r record) bool { return r.Stream == broken })
 		})
 		t.pass(time.Second)
-		gap := func(c *consumer, stream string) time.Duration {
-			times := []time.Time{struck, time.Now()}
-			for _, r := range c.journal.since(struck) {
-				if r.Stream == stream {
-					times = append(times, r.At)
-				}
-			}
-			return longestGap(times)
-		}
-		t.recovered("the shard's gap", gap(both, broken), atMost)
-		longest = max(longest, gap(apart, whole))
+		published, handled := gaps(both, broken, struck)
+		t.recovered("the shard's gap in publishing", published, atMost)
+		t.recovered("the shard's gap in consuming", handled, atMost)
+		slowest = max(slowest, handled)
+		_, apart := gaps(apart, whole, struck)
+		longest = max(longest, apart)
 		for _, err := range l.takeErrors() {
 			t.check(!strings.HasPrefix(err.Error(), whole), "a publish to the other shard: %v", err)
 		}
@@ -77,7 +72,20 @@ func shardLost(t *trial, atMost time.Duration, harm, mend func(*redistest.Server
 	t.account(c, group, l, &both.journal)
 	t.unreplicated(200, rounds)
 	t.check(longest <= time.Second, "a consumer of the other shard waited for %v", longest)
-	t.note("a consumer of the other shard waited for %v at most", longest.Round(time.Millisecond))
+	t.note("consuming the shard waited for %v at most, a consumer of the other shard for %v", slowest.Round(time.Millisecond), longest.Round(time.Millisecond))
+}
+
+// gaps returns the longest times, since a moment, between two entries of a
+// stream, and between two of their effects.
+func gaps(c *consumer, stream string, since time.Time) (published, handled time.Duration) {
+	added, done := []time.Time{since, time.Now()}, []time.Time{since, time.Now()}
+	for _, r := range c.journal.since(since) {
+		if r.Stream == stream {
+			ms, _ := splitID(r.Entry)
+			added, done = append(added, time.UnixMilli(int64(ms))), append(done, r.At)
+		}
+	}
+	return longestGap(added), longestGap(done)
 }
 
 // resharded moves all slots of the one stream's master to another and back.

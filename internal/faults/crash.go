@@ -73,7 +73,7 @@ func killedBeforeAck(t *trial) {
 	for range scaled(t, 20, 3) {
 		l.some(t.ctx, 20)
 		mortal := cfg
-		mortal.DieAfter = 1 + t.rand.IntN(20)
+		mortal.DieAfter, mortal.Concurrency = 1+t.rand.IntN(20), 1 // so that the last effect is the one
 		w := t.worker(mortal)
 		t.until("the worker kills itself", 20*time.Second, w.ended)
 		effects := j.effects()
@@ -121,14 +121,14 @@ func killedWhileBurying(t *trial) {
 				return none
 			}
 			if round%2 == 0 {
-				_ = w.cmd.Process.Kill()
+				w.strike()
 				return cutBefore
 			}
 			return cutAfter
 		})
 		p.watching(func(command []string, _ []byte) {
 			if slices.Contains(command, "freshet-reason") {
-				_ = w.cmd.Process.Kill() // at once, before the reply can pass
+				w.strike() // at once, before the reply can pass
 			}
 		})
 		t.must(w.start())

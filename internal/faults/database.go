@@ -147,7 +147,7 @@ func ackLost(t *trial) {
 			if command[0] != "XACK" {
 				return none
 			}
-			_ = w.cmd.Process.Kill() // its transactions are committed
+			w.strike() // its transactions are committed
 			return cutBefore
 		})
 		t.must(w.start())

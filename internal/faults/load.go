@@ -126,7 +126,9 @@ func (t *trial) many(l *load, n int) {
 		}
 		for _, r := range l.bus.PublishBatch(t.ctx, batch) {
 			t.must(r.Err)
+			l.mu.Lock()
 			l.acked[r.Receipt.EventID] = time.Now()
+			l.mu.Unlock()
 		}
 		n -= len(batch)
 	}

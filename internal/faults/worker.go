@@ -225,9 +225,10 @@ func (t *trial) onceEach(table string, j *journal) {
 
 // worker is a process that the trial has started.
 type worker struct {
-	cmd *exec.Cmd
-	log output
-	end chan struct{} // closed when it has ended
+	cmd      *exec.Cmd
+	log      output
+	starting sync.Mutex
+	end      chan struct{} // closed when it has ended
 }
 
 // worker starts a worker. It is killed at the end of the trial.
@@ -265,6 +266,8 @@ func (t *trial) prepare(name string, args ...string) *worker {
 }
 
 func (w *worker) start() error {
+	w.starting.Lock()
+	defer w.starting.Unlock()
 	if err := w.cmd.Start(); err != nil {
 		return err
 	}
@@ -273,6 +276,13 @@ func (w *worker) start() error {
 		close(w.end)
 	}()
 	return nil
+}
+
+// strike kills the process without waiting for its end, as of any goroutine.
+func (w *worker) strike() {
+	w.starting.Lock()
+	defer w.starting.Unlock()
+	_ = w.cmd.Process.Kill() // fails when it has ended
 }
 
 // kill ends the process at once and waits for its end.
