@@ -26,7 +26,7 @@ func isCredit(t *events.Type) bool {
 var creditFacts = &relation{"credit_facts",
 	[]string{"tenant_id", "kind", "entry_id"},
 	[]string{"entity_id", "amount", "user_id", "operation_type", "operation_id", "occurred_at", "updated_from",
-		"on_ledger", "on_sync", "has_id", "counts"}}
+		"on_ledger", "on_sync", "has_id", "counts"}, false}
 
 // factKey is the primary key of credit_facts.
 type factKey struct{ tenant, kind, id string }

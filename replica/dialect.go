@@ -21,6 +21,7 @@ type dialect struct {
 	name       goose.Dialect
 	migrations string // directory
 	begin      string // a transaction that writes
+	changes    string // query of a number that differs once another connection has written
 	parameter  func(n int) string
 }
 
@@ -28,6 +29,7 @@ var sqlite = dialect{
 	name:       goose.DialectSQLite3,
 	migrations: "migrations/sqlite",
 	begin:      "BEGIN IMMEDIATE",
+	changes:    "PRAGMA data_version",
 	parameter:  func(int) string { return "?" }, // $n works, but costs a search of all n
 }
 

@@ -10,10 +10,10 @@ import (
 var (
 	creditCells = &relation{"credit_cells",
 		[]string{"tenant_id", "kind", "entity_id", "amount"},
-		[]string{"unseen", "copies"}}
+		[]string{"unseen", "copies"}, true}
 	creditBalances = &relation{"credit_balances",
 		[]string{"tenant_id", "entity_id"},
-		[]string{"allocated", "consumed", "balance", "updated_from"}}
+		[]string{"allocated", "consumed", "balance", "updated_from"}, true}
 )
 
 // cellKey is the primary key of credit_cells.
@@ -70,9 +70,10 @@ func (b *ledgerBatch) writeFacts(tellings []telling) error {
 			keys = append(keys, t.factKey)
 		}
 	}
-	if err := b.w.load(creditFacts, rowsOf(keys), func(row []any) {
+	if err := b.w.load(creditFacts, rowsOf(keys), func(row []any) error {
 		f := restoreFact(row)
 		*b.facts[f.factKey] = f
+		return nil
 	}); err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func (b *ledgerBatch) writeCells([]telling) error {
 		keys = append(keys, k)
 	}
 	stored := map[cellKey]bool{}
-	if err := b.w.load(creditCells, rowsOf(keys), func(row []any) {
+	if err := b.w.load(creditCells, rowsOf(keys), func(row []any) error {
 		was := cell{unseen: row[4].(int64), copies: row[5].(int64)}
 		k := cellKey{row[0].(string), row[1].(string), row[2].(string), row[3].(string)}
 		c := b.cells[k]
@@ -150,6 +151,7 @@ func (b *ledgerBatch) writeCells([]telling) error {
 		c.unseen += was.unseen
 		c.copies += was.copies
 		stored[k] = true
+		return nil
 	}); err != nil {
 		return err
 	}
@@ -274,16 +276,15 @@ func (b *ledgerBatch) writeBalances(tellings []telling) error {
 		keys = append(keys, k)
 	}
 	stored := map[balanceKey]bool{}
-	var broken error
-	err := b.w.load(creditBalances, rowsOf(keys), func(row []any) {
+	if err := b.w.load(creditBalances, rowsOf(keys), func(row []any) error {
 		k := balanceKey{row[0].(string), row[1].(string)}
 		sum := b.balances[k]
 		stored[k] = true
 		allocated, err1 := decimal.NewFromString(row[2].(string))
 		consumed, err2 := decimal.NewFromString(row[3].(string))
 		newest, err3 := parseVersion(row[5].(string))
-		if broken = cmp.Or(broken, err1, err2, err3); broken != nil {
-			return
+		if err := cmp.Or(err1, err2, err3); err != nil {
+			return err
 		}
 		sum.allocated = sum.allocated.Add(allocated)
 		sum.consumed = sum.consumed.Add(consumed)
@@ -292,8 +293,8 @@ func (b *ledgerBatch) writeBalances(tellings []telling) error {
 		} else {
 			sum.newest = newest
 		}
-	})
-	if err = cmp.Or(err, broken); err != nil {
+		return nil
+	}); err != nil {
 		return err
 	}
 	var written [][]any

@@ -19,28 +19,30 @@ import (
 // kind becomes err.
 type record struct {
 	env    *events.Envelope
-	fields map[string]json.RawMessage
+	fields object
 	patch  patch
 	err    *RejectedError
 }
 
-// read checks what every event needs and opens its data.
-func read(env *events.Envelope) (*record, error) {
+// read checks what every event needs and opens its data. What the record held
+// of another event is gone.
+func (r *record) read(env *events.Envelope) *RejectedError {
+	*r = record{env: env, fields: r.fields[:0]}
 	switch {
 	case env.Type == nil || !takes(env.Type):
-		return nil, rejected(env, "", "the copy has no table for this type")
+		return rejected(env, "", "the copy has no table for this type")
 	case env.Tenant == "" || !utf8.ValidString(env.Tenant):
-		return nil, rejected(env, "", "no tenant")
+		return rejected(env, "", "no tenant")
 	case env.Identity == "" || !utf8.ValidString(env.Identity):
-		return nil, rejected(env, "", "no identity")
+		return rejected(env, "", "no identity")
 	case env.Time.UTC().Year() < 0 || env.Time.UTC().Year() > 9999:
-		return nil, rejected(env, "", "event time out of range")
+		return rejected(env, "", "event time out of range")
 	}
-	r := &record{env: env}
-	if json.Unmarshal(env.Data, &r.fields) != nil || r.fields == nil {
-		return nil, rejected(env, "", "data is not a JSON object")
+	var ok bool
+	if r.fields, ok = parseObject(env.Data, r.fields); !ok {
+		return rejected(env, "", "data is not a JSON object")
 	}
-	return r, nil
+	return nil
 }
 
 func (r *record) reject(field, problem string) {
@@ -50,12 +52,9 @@ func (r *record) reject(field, problem string) {
 }
 
 // field returns the first field that is there. raw is nil for null.
-func (r *record) field(names []string) (name string, raw json.RawMessage, given bool) {
+func (r *record) field(names ...string) (name string, raw []byte, given bool) {
 	for _, name := range names {
-		if raw, given := r.fields[name]; given {
-			if string(raw) == "null" {
-				raw = nil
-			}
+		if raw, given := r.fields.get(name); given {
 			return name, raw, true
 		}
 	}
@@ -65,8 +64,8 @@ func (r *record) field(names []string) (name string, raw json.RawMessage, given 
 // id returns the first field that is set, and "" when there is none.
 func (r *record) id(names ...string) string {
 	for _, name := range names {
-		raw := r.fields[name]
-		if raw == nil || string(raw) == "null" {
+		raw, _ := r.fields.get(name)
+		if raw == nil {
 			continue
 		}
 		if s, ok := scalar(raw); !ok {
@@ -88,7 +87,7 @@ func (r *record) required(names ...string) string {
 }
 
 func (r *record) text(column string, names ...string) {
-	name, raw, given := r.field(names)
+	name, raw, given := r.field(names...)
 	if !given {
 		return
 	}
@@ -103,12 +102,10 @@ func (r *record) text(column string, names ...string) {
 
 // scalar returns a JSON string's value, or a number as it is written: some
 // publishers write ids as numbers, which must not be rounded.
-func scalar(raw json.RawMessage) (string, bool) {
+func scalar(raw []byte) (string, bool) {
 	switch {
 	case raw[0] == '"':
-		var s string
-		err := json.Unmarshal(raw, &s)
-		return s, err == nil
+		return unquote(raw), true
 	case raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9':
 		return string(raw), true
 	}
@@ -116,7 +113,7 @@ func scalar(raw json.RawMessage) (string, bool) {
 }
 
 func (r *record) boolean(column, name string) {
-	_, raw, given := r.field([]string{name})
+	_, raw, given := r.field(name)
 	switch {
 	case !given:
 	case raw == nil:
@@ -133,13 +130,13 @@ func (r *record) boolean(column, name string) {
 // active says is_active of something that is new: true unless denied.
 func (r *record) active() {
 	r.boolean("is_active", "isActive")
-	if r.fields["isActive"] == nil || string(r.fields["isActive"]) == "null" {
+	if raw, _ := r.fields.get("isActive"); raw == nil {
 		r.set("is_active", int64(1))
 	}
 }
 
 func (r *record) integer(column, name string) {
-	_, raw, given := r.field([]string{name})
+	_, raw, given := r.field(name)
 	if !given {
 		return
 	}
@@ -154,7 +151,7 @@ func (r *record) integer(column, name string) {
 
 // timestamp takes "" for null, as forms send it.
 func (r *record) timestamp(column string, names ...string) {
-	name, raw, given := r.field(names)
+	name, raw, given := r.field(names...)
 	if !given {
 		return
 	}
@@ -175,7 +172,7 @@ func (r *record) timestamp(column string, names ...string) {
 // field is missing, it is the event's time.
 func (r *record) since(column, name string) {
 	r.set(column, milliseconds(r.env.Time))
-	if _, raw, _ := r.field([]string{name}); raw != nil && string(raw) != `""` {
+	if _, raw, _ := r.field(name); raw != nil && string(raw) != `""` {
 		r.timestamp(column, name)
 	}
 }
@@ -185,7 +182,7 @@ func milliseconds(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:
 // document stores JSON in canonical form. Publishers also write it as a string
 // that holds JSON.
 func (r *record) document(column, name string) {
-	_, raw, given := r.field([]string{name})
+	_, raw, given := r.field(name)
 	if !given {
 		return
 	}
@@ -193,9 +190,10 @@ func (r *record) document(column, name string) {
 		r.set(column, nil)
 		return
 	}
-	var inner string
-	if json.Unmarshal(raw, &inner) == nil && json.Valid([]byte(inner)) {
-		raw = json.RawMessage(inner)
+	if raw[0] == '"' {
+		if inner := []byte(unquote(raw)); json.Valid(inner) {
+			raw = inner
+		}
 	}
 	s, err := canonical(raw)
 	if err != nil {
@@ -207,7 +205,7 @@ func (r *record) document(column, name string) {
 
 // canonical returns JSON without spaces and with sorted keys, numbers as they
 // are written.
-func canonical(raw json.RawMessage) (string, error) {
+func canonical(raw []byte) (string, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	var v any
@@ -227,7 +225,7 @@ func canonical(raw json.RawMessage) (string, error) {
 // gigabyte of zeros.
 func (r *record) amount(name string) decimal.Decimal {
 	const digits = 1000
-	raw := r.fields[name]
+	raw, _ := r.fields.get(name)
 	if len(raw) == 0 || raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
 		r.reject(name, "must be a number")
 		return decimal.Decimal{}

@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"encoding/json"
 	"strings"
 
 	"github.com/freshet/freshet/events"
@@ -77,8 +76,8 @@ func userDeleted(r *record) {
 func (r *record) profile() {
 	r.text("email", "email")
 	r.text("name", "name")
-	_, _, first := r.field([]string{"firstName"})
-	_, _, last := r.field([]string{"lastName"})
+	_, _, first := r.field("firstName")
+	_, _, last := r.field("lastName")
 	name := strings.TrimSpace(r.id("name"))
 	if first || last || name == "" {
 		r.text("first_name", "firstName")
@@ -173,15 +172,16 @@ func assignmentCreated(r *record) {
 func assignmentUpdated(r *record) {
 	r.assignment()
 	r.assignmentFields()
-	changes := r.fields["changes"]
-	if changes == nil {
+	raw, _ := r.fields.get("changes")
+	if raw == nil {
 		return
 	}
-	whole := r.fields
-	r.fields = nil
-	if json.Unmarshal(changes, &r.fields) != nil {
+	changes, ok := parseObject(raw, nil)
+	if !ok {
 		r.reject("changes", "must be an object")
 	}
+	whole := r.fields
+	r.fields = changes
 	r.assignmentFields()
 	r.fields = whole
 }

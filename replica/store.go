@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -106,14 +105,14 @@ func takes(t *events.Type) bool { return stateOf[t] != nil || isCredit(t) }
 // applied, and an *[UnavailableError] when the database failed.
 func (s *Store) Apply(ctx context.Context, batch []*events.Envelope) error {
 	state, credits := stateBatch{}, []telling{}
+	var r record
 	for _, env := range batch {
-		r, err := read(env)
-		if err != nil {
+		if err := r.read(env); err != nil {
 			return err
 		}
 		if say := stateOf[env.Type]; say != nil {
-			say(r)
-			state[r.patch.table] = append(state[r.patch.table], &r.patch)
+			say(&r)
+			state[r.patch.table] = append(state[r.patch.table], r.patch)
 		} else {
 			credits = append(credits, r.telling())
 		}
@@ -152,17 +151,19 @@ func (s *Store) transact(ctx context.Context, f func(*writer) error) (err error)
 	}
 	// One batch takes little time; a context that ends in the middle of it
 	// does not interrupt it.
-	if err := s.writer.exec(s.dialect.begin); err != nil {
-		return unavailable(ctx, "begin", err)
-	}
-	if err := f(s.writer); err != nil {
-		return unavailable(ctx, "apply", err)
-	}
-	if err := s.writer.exec("COMMIT"); err != nil {
-		return unavailable(ctx, "commit", err)
-	}
-	done = true
-	return nil
+	return s.writer.use(func() error {
+		if err := s.writer.begin(); err != nil {
+			return unavailable(ctx, "begin", err)
+		}
+		if err := f(s.writer); err != nil {
+			return unavailable(ctx, "apply", err)
+		}
+		if err := s.writer.exec("COMMIT"); err != nil {
+			return unavailable(ctx, "commit", err)
+		}
+		done = true
+		return nil
+	})
 }
 
 func unavailable(ctx context.Context, op string, err error) error {
@@ -173,10 +174,8 @@ func unavailable(ctx context.Context, op string, err error) error {
 }
 
 func (s *Store) discard() {
-	if s.writer == nil {
-		return
+	if s.writer != nil {
+		s.writer.discard()
+		s.writer = nil
 	}
-	s.writer.closeStatements()
-	_ = s.writer.conn.Raw(func(any) error { return driver.ErrBadConn }) // closes it
-	s.writer = nil
 }

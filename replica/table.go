@@ -19,7 +19,7 @@ func newTable(name, key, fields string) *table {
 	for i, c := range t.fields {
 		t.index[c] = i
 	}
-	t.relation = relation{name, strings.Fields(key), append(strings.Fields(fields), "updated_from", "versions")}
+	t.relation = relation{name, strings.Fields(key), append(strings.Fields(fields), "updated_from", "versions"), true}
 	return t
 }
 
@@ -29,18 +29,21 @@ type patch struct {
 	key     []any
 	version version
 	values  []any
-	said    []bool
+	said    columnSet
 }
+
+// columnSet has bit 0 for the first column of a table that is not key.
+type columnSet uint64
 
 // row begins to say something of the row with the key, within the tenant.
 func (r *record) row(t *table, key ...string) {
 	r.patch = patch{
 		table:   t,
-		key:     []any{r.env.Tenant},
+		key:     make([]any, 1, 1+len(key)),
 		version: versionOf(r.env),
 		values:  make([]any, len(t.fields)),
-		said:    make([]bool, len(t.fields)),
 	}
+	r.patch.key[0] = r.env.Tenant
 	for _, k := range key {
 		r.patch.key = append(r.patch.key, k)
 	}
@@ -51,7 +54,8 @@ func (r *record) set(column string, value any) {
 	if !ok {
 		panic("replica: " + r.patch.table.name + " has no column " + column)
 	}
-	r.patch.values[i], r.patch.said[i] = value, true
+	r.patch.values[i] = value
+	r.patch.said |= 1 << i
 }
 
 func (r *record) clear(columns ...string) {
@@ -76,8 +80,8 @@ func (r *row) merge(p *patch) {
 	if p.version.compare(r.newest) > 0 || r.newest.isZero() {
 		r.newest, r.changed = p.version, true
 	}
-	for i, said := range p.said {
-		if !said {
+	for i := range r.versions {
+		if p.said&(1<<i) == 0 {
 			continue
 		}
 		if !r.versions[i].isZero() {
@@ -119,7 +123,7 @@ func rank(v any) int {
 }
 
 // stateBatch is a batch of patches, by table.
-type stateBatch map[*table][]*patch
+type stateBatch map[*table][]patch
 
 func (b stateBatch) write(w *writer) error {
 	for t, patches := range b {
@@ -132,40 +136,38 @@ func (b stateBatch) write(w *writer) error {
 
 // write merges patches into their rows: loads those there are, merges in
 // memory, writes what changed.
-func (t *table) write(w *writer, patches []*patch) error {
-	rows := map[string]*row{}
-	var order []*row
+func (t *table) write(w *writer, patches []patch) error {
+	var rows []*row
 	var keys [][]any
-	for _, p := range patches {
-		k := keyText(p.key)
-		if rows[k] == nil {
-			rows[k] = &row{
+	var text []byte // of a key
+	of := make([]*row, len(patches))
+	byKey := make(map[string]*row, len(patches))
+	for i, p := range patches {
+		text = appendKey(text[:0], p.key)
+		r := byKey[string(text)]
+		if r == nil {
+			r = &row{
 				key:      p.key,
 				values:   make([]any, len(t.fields)),
 				versions: make([]version, len(t.fields)),
 			}
-			order = append(order, rows[k])
+			byKey[string(text)] = r
+			rows = append(rows, r)
 			keys = append(keys, p.key)
 		}
+		of[i] = r
 	}
-	var broken error
-	err := w.load(&t.relation, keys, func(stored []any) {
-		r := rows[keyText(stored[:len(t.key)])]
-		if err := t.restore(r, stored[len(t.key):]); err != nil {
-			broken = err
-		}
-	})
-	if err == nil {
-		err = broken
-	}
-	if err != nil {
+	if err := w.load(&t.relation, keys, func(stored []any) error {
+		text = appendKey(text[:0], stored[:len(t.key)])
+		return t.restore(byKey[string(text)], stored[len(t.key):])
+	}); err != nil {
 		return err
 	}
-	for _, p := range patches {
-		rows[keyText(p.key)].merge(p)
+	for i := range patches {
+		of[i].merge(&patches[i])
 	}
 	var changed [][]any
-	for _, r := range order {
+	for _, r := range rows {
 		if r.changed {
 			changed = append(changed, t.stored(r))
 		}
@@ -191,13 +193,12 @@ func (t *table) stored(r *row) []any {
 	return append(s, r.newest.String(), encodeVersions(r.versions, r.newest))
 }
 
-// keyText makes a map key of a primary key.
-func keyText(key []any) string {
-	var b []byte
+// appendKey appends a primary key in a form that no other key has.
+func appendKey(b []byte, key []any) []byte {
 	for _, k := range key {
 		b = strconv.AppendInt(b, int64(len(k.(string))), 10)
 		b = append(b, ':')
 		b = append(b, k.(string)...)
 	}
-	return string(b)
+	return b
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/freshet/freshet/events"
 )
@@ -75,7 +76,8 @@ func encodeVersions(columns []version, newest version) string {
 		version version
 		set     uint64
 	}
-	groups := []group{{version: newest}}
+	groups := make([]group, 1, 4)
+	groups[0].version = newest
 next:
 	for i, v := range columns {
 		if v.isZero() {
@@ -93,24 +95,41 @@ next:
 		return `["` + strconv.FormatUint(groups[0].set, 16) + `"]`
 	}
 	slices.SortFunc(groups, func(a, b group) int { return b.version.compare(a.version) })
-	lines := make([]string, len(groups))
+	b := []byte{'['}
 	for i, g := range groups {
-		lines[i] = strconv.FormatUint(g.set, 16)
 		if i > 0 {
-			lines[i] += " " + g.version.time() + " " + g.version.identity
+			b = append(b, ',')
 		}
+		line := strconv.FormatUint(g.set, 16)
+		if i > 0 {
+			line += " " + g.version.time() + " " + g.version.identity
+		}
+		b = appendQuoted(b, line)
 	}
-	text, err := json.Marshal(lines)
+	return string(append(b, ']'))
+}
+
+// appendQuoted appends s as a JSON string, in the form of encoding/json.
+func appendQuoted(b []byte, s string) []byte {
+	plain := func(c rune) bool {
+		return ' ' <= c && c < utf8.RuneSelf && !strings.ContainsRune(`"\<>&`, c)
+	}
+	if strings.IndexFunc(s, func(c rune) bool { return !plain(c) }) < 0 {
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
+	}
+	text, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // strings always have a JSON form
 	}
-	return string(text)
+	return append(b, text...)
 }
 
 // decodeVersions sets the versions of columns from the stored form.
 func decodeVersions(text string, newest version, columns []version) error {
-	var lines []string
-	if err := json.Unmarshal([]byte(text), &lines); err != nil {
+	lines, err := splitVersions(text)
+	if err != nil {
 		return fmt.Errorf("versions: %w", err)
 	}
 	for _, line := range lines {
@@ -133,4 +152,16 @@ func decodeVersions(text string, newest version, columns []version) error {
 		}
 	}
 	return nil
+}
+
+// splitVersions opens the array. Without escapes, quotes are only around its
+// strings.
+func splitVersions(text string) (lines []string, err error) {
+	inner, opened := strings.CutPrefix(text, `["`)
+	inner, closed := strings.CutSuffix(inner, `"]`)
+	if opened && closed && !strings.Contains(inner, `\`) {
+		return strings.Split(inner, `","`), nil
+	}
+	err = json.Unmarshal([]byte(text), &lines)
+	return lines, err
 }
