@@ -105,25 +105,35 @@ type Settlement struct {
 	Duration time.Duration // of the last handler call
 }
 
-// Stats counts what the engine did since it was made.
+// Stats counts what came of entries, and what was lost: of a stream's entries
+// by whoever trimmed them, or of the server's memory by a failure.
 type Stats struct {
 	Handled      int64 `json:"handled"`
 	Ignored      int64 `json:"ignored"`
 	Filtered     int64 `json:"filtered"`
 	DeadLettered int64 `json:"dead_lettered"`
 	Retried      int64 `json:"retried"`
-	LostTrimmed  int64 `json:"lost_trimmed"`
+
+	LostTrimmed     int64 `json:"lost_trimmed"`     // entries trimmed or deleted while they were pending
+	LostUnread      int64 `json:"lost_unread"`      // entries trimmed or deleted before the group read them
+	LostAcks        int64 `json:"lost_acks"`        // entries that this consumer settled and was given again
+	GroupsRecreated int64 `json:"groups_recreated"` // groups or streams that were gone
+	StreamsSetBack  int64 `json:"streams_set_back"` // streams whose newest entries the server lost
 }
 
 // Plus returns the sum of both.
 func (s Stats) Plus(o Stats) Stats {
 	return Stats{
-		Handled:      s.Handled + o.Handled,
-		Ignored:      s.Ignored + o.Ignored,
-		Filtered:     s.Filtered + o.Filtered,
-		DeadLettered: s.DeadLettered + o.DeadLettered,
-		Retried:      s.Retried + o.Retried,
-		LostTrimmed:  s.LostTrimmed + o.LostTrimmed,
+		Handled:         s.Handled + o.Handled,
+		Ignored:         s.Ignored + o.Ignored,
+		Filtered:        s.Filtered + o.Filtered,
+		DeadLettered:    s.DeadLettered + o.DeadLettered,
+		Retried:         s.Retried + o.Retried,
+		LostTrimmed:     s.LostTrimmed + o.LostTrimmed,
+		LostUnread:      s.LostUnread + o.LostUnread,
+		LostAcks:        s.LostAcks + o.LostAcks,
+		GroupsRecreated: s.GroupsRecreated + o.GroupsRecreated,
+		StreamsSetBack:  s.StreamsSetBack + o.StreamsSetBack,
 	}
 }
 

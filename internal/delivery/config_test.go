@@ -48,8 +48,8 @@ func TestRunTwice(t *testing.T) {
 }
 
 func TestStatsPlus(t *testing.T) {
-	a := Stats{1, 2, 3, 4, 5, 6}
-	if got, want := a.Plus(a), (Stats{2, 4, 6, 8, 10, 12}); got != want {
+	a := Stats{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+	if got, want := a.Plus(a), (Stats{2, 4, 6, 8, 10, 12, 14, 16, 18, 20}); got != want {
 		t.Errorf("sum = %+v", got)
 	}
 }

@@ -26,6 +26,7 @@ var errDrainTimeout = errors.New("the consumer stops, and the time to finish is 
 // startDrain stops reading and finishes what is in hand and ready.
 func (e *Engine) startDrain() {
 	e.drain.on = true
+	e.draining.Store(true)
 	e.drain.cut = e.reader.busy
 	e.reader.cancel()
 	e.after(e.cfg.DrainTimeout, func() {

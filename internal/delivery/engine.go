@@ -23,6 +23,11 @@ type Engine struct {
 	stats counters
 	ran   atomic.Bool
 
+	made     time.Time
+	beat     atomic.Int64 // when the loop last turned, since made; -1 once it has ended
+	draining atomic.Bool
+	paused   trouble
+
 	aborted context.Context // ends by Abort
 	abort   context.CancelCauseFunc
 
@@ -62,6 +67,7 @@ func New(cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg:     cfg,
 		log:     cfg.Log,
+		made:    time.Now(),
 		results: make(chan func(), 64),
 		over:    make(chan struct{}),
 		hand:    map[wire.Ref]*item{},
@@ -96,6 +102,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	err := e.loop(ctx)
 
+	e.beat.Store(-1)
 	end(errEnded)
 	close(e.over)
 	e.awaitTasks(lastWait)
@@ -120,6 +127,7 @@ func (e *Engine) loop(ctx context.Context) error {
 	e.after(e.cfg.Lease/3, e.renew)
 	stop := ctx.Done()
 	for {
+		e.beat.Store(int64(max(1, time.Since(e.made))))
 		e.fetch()
 		e.dispatch()
 		if done, err := e.finished(); done {
@@ -207,21 +215,5 @@ func (c *counters) load() Stats {
 		DeadLettered: c.deadLettered.Load(),
 		Retried:      c.retried.Load(),
 		LostTrimmed:  c.lostTrimmed.Load(),
-	}
-}
-
-// trouble is a fault that lasts: it is logged when it begins and when it is
-// over, not every time in between.
-type trouble struct{ on atomic.Bool }
-
-func (t *trouble) begin(log *slog.Logger, what string, err error) {
-	if t.on.CompareAndSwap(false, true) {
-		log.Warn(what+" fails, will try until it works", "error", err)
-	}
-}
-
-func (t *trouble) end(log *slog.Logger, what string) {
-	if t.on.CompareAndSwap(true, false) {
-		log.Info(what + " works again")
 	}
 }

@@ -45,6 +45,7 @@ func (e *Engine) sawSuccess(probe bool) {
 	clear(o.failing)
 	if o.paused && probe {
 		o.paused = false
+		e.paused.clear()
 		if e.cfg.Observer != nil {
 			e.cfg.Observer.Resumed()
 		}
@@ -54,6 +55,7 @@ func (e *Engine) sawSuccess(probe bool) {
 func (e *Engine) pause(err error) {
 	o := &e.outage
 	o.paused = true
+	e.paused.set(err)
 	o.probes = 0
 	clear(o.failing)
 	wait := e.probeFailed()
