@@ -68,10 +68,17 @@ func (c *Client) ReadAfter(ctx context.Context, positions []Position, count int,
 }
 
 func (c *Client) xrangeAfter(stream string, after wire.ID, count int) rueidis.Completed {
-	return c.rc.B().Xrange().Key(stream).Start(next(after).String()).End("+").Count(int64(count)).Build()
+	from, to := next(after).String(), "+"
+	if after == lastID { // nothing can be after it
+		from, to = "+", "-"
+	}
+	return c.rc.B().Xrange().Key(stream).Start(from).End(to).Count(int64(count)).Build()
 }
 
-// next returns the least id above id.
+// lastID is the greatest id there can be. A publisher can give it to an entry.
+var lastID = wire.ID{Ms: math.MaxUint64, Seq: math.MaxUint64}
+
+// next returns the least id above id, which is not lastID.
 func next(id wire.ID) wire.ID {
 	if id.Seq == math.MaxUint64 {
 		return wire.ID{Ms: id.Ms + 1}

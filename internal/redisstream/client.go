@@ -19,6 +19,7 @@ type Config struct {
 	URL               string // see parseURL
 	CAFile            string // PEM: authorities trusted besides the system's
 	CertFile, KeyFile string // PEM: the client's certificate and key
+	PasswordFile      string // holds the password, and is read for every connection
 	ClientName        string // as CLIENT LIST shows it
 	Log               *slog.Logger
 }
@@ -115,7 +116,19 @@ func clientOption(a address, cfg Config, log *slog.Logger) (rueidis.ClientOption
 		if err != nil {
 			return nil, dialError{err}
 		}
+		if d.Control != nil {
+			conn = sentinelConn{conn}
+		}
 		return conn, nil
+	}
+	if cfg.PasswordFile != "" {
+		if a.pass != "" {
+			return option, errors.New("there is a password in the URL and a password file: give one of them")
+		}
+		if _, err := readPassword(cfg.PasswordFile); err != nil {
+			return option, err
+		}
+		option.AuthCredentialsFn = passwordFrom(cfg.PasswordFile, a.user)
 	}
 	if a.master != "" {
 		option.Sentinel = rueidis.SentinelOption{
@@ -124,6 +137,7 @@ func clientOption(a address, cfg Config, log *slog.Logger) (rueidis.ClientOption
 			TLSConfig:               option.TLSConfig,
 			TopologyRefreshInterval: 5 * time.Second,
 		}
+		option.Sentinel.Dialer.Control = toSentinel
 	}
 	return option, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"strings"
 
@@ -67,6 +68,10 @@ func ClassOf(err error) Class {
 	}
 	var network net.Error
 	switch {
+	case errors.As(err, new(passwordError)):
+		return Auth
+	case errors.As(err, new(*fs.PathError)): // its system error looks like one of the network
+		return Other
 	case errors.As(err, new(dialError)), errors.Is(err, errNoAnswer), errors.Is(err, errOthers):
 		return Unreachable
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -79,10 +84,13 @@ func ClassOf(err error) Class {
 
 // NotSent tells whether a failed Add certainly had no effect: the server
 // refused it in its reply, or it never got to a server. Otherwise the entry
-// may be on the stream.
+// may be on the stream. One that was added and not confirmed is there.
 func NotSent(err error) bool {
+	if errors.As(err, new(*UnconfirmedError)) {
+		return false
+	}
 	_, refused := replyError(err)
-	return refused || errors.As(err, new(dialError)) || errors.As(err, new(notSentError))
+	return refused || errors.As(err, new(dialError)) || errors.As(err, new(notSentError)) || errors.As(err, new(passwordError))
 }
 
 // replyError returns the text of the server's error reply in err's chain.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -47,11 +46,12 @@ type Group struct {
 	log *slog.Logger
 
 	recovering sync.Mutex // held while a lost group is looked for and created
-	losses     atomic.Int64
+	losses     losses
 
 	mu          sync.Mutex
 	streams     map[string]*stream
 	resolveNext time.Time
+	lossesNext  time.Time
 	// settledMeanwhile are the entries that were settled while pending ones
 	// are being listed, nil otherwise: the list may still have them.
 	settledMeanwhile map[wire.Ref]struct{}
@@ -59,9 +59,16 @@ type Group struct {
 
 // stream is what a Group remembers of a stream.
 type stream struct {
-	wrongType bool                 // set aside: the key holds something else
-	delivered wire.ID              // greatest id handed out
-	open      map[wire.ID]struct{} // handed out, not settled
+	wrongType  bool                 // set aside: the key holds something else
+	joined     bool                 // the group on it has this consumer, unless it is another group by now
+	floor      wire.ID              // everything up to it was settled by the group at the last look
+	shared     bool                 // the group had other consumers then
+	delivered  wire.ID              // greatest id handed out
+	open       map[wire.ID]struct{} // handed out, not settled
+	unanswered int                  // calls in a row that got no answer
+	unsure     bool                 // entries may be pending here that were never handed out
+	lostAcks   int64                // entries that were settled and handed out again
+	clock      clock                // of its server
 }
 
 // NewGroup returns a Group; call Setup before anything else.
@@ -73,13 +80,18 @@ func NewGroup(c *Client, cfg GroupConfig) *Group {
 	return &Group{c: c, cfg: cfg, log: log, streams: map[string]*stream{}}
 }
 
-// Setup finds the streams and creates the group on each where it is missing.
+// Setup finds the streams and creates the group on each where it is missing,
+// and looks what was lost while no consumer was running.
 func (g *Group) Setup(ctx context.Context) error {
 	start := "0"
 	if g.cfg.StartNew {
 		start = "$"
 	}
-	return g.resolve(ctx, start)
+	if err := g.resolve(ctx, start); err != nil {
+		return err
+	}
+	g.lookForLossesIfDue(ctx) // before anything is read: some servers forget it then
+	return nil
 }
 
 // Streams returns the subscribed streams, sorted, without those whose key
@@ -96,9 +108,6 @@ func (g *Group) Streams() []string {
 	slices.Sort(names)
 	return names
 }
-
-// Losses counts how often a group or stream was found gone.
-func (g *Group) Losses() int64 { return g.losses.Load() }
 
 // resolveIfDue resolves the patterns again when it is time. Streams that
 // appeared while running are read from their beginning. It fails when the
@@ -158,7 +167,42 @@ func (g *Group) join(ctx context.Context, names []string, start string) error {
 			errs = append(errs, fmt.Errorf("create group on %s: %w", names[i], err))
 		}
 	}
+	return errors.Join(append(errs, g.enter(ctx, names))...)
+}
+
+// enter makes this consumer one of the group on streams, before it reads. A
+// group that does not have it later is another one; see rejoin.
+func (g *Group) enter(ctx context.Context, names []string) error {
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !g.subscribed(name) })
+	if len(names) == 0 {
+		return nil
+	}
+	cmds := make([]rueidis.Completed, len(names))
+	for i, name := range names {
+		cmds[i] = g.createConsumer(name)
+	}
+	var errs []error
+	for i, reply := range g.c.doMulti(ctx, cmds...) {
+		switch err := reply.Error(); {
+		case err == nil:
+			g.setJoined(names[i], true)
+		case ClassOf(err) != NoPerm && ClassOf(err) != OutOfMemory && ClassOf(err) != NoGroup:
+			errs = append(errs, fmt.Errorf("join group on %s: %w", names[i], err))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+func (g *Group) setJoined(name string, joined bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := g.streams[name]; s != nil {
+		s.joined = joined
+	}
+}
+
+func (g *Group) createConsumer(stream string) rueidis.Completed {
+	return g.c.rc.B().XgroupCreateconsumer().Key(stream).Group(g.cfg.Group).Consumer(g.cfg.Consumer).Build()
 }
 
 func (g *Group) createGroup(stream, start string) rueidis.Completed {
@@ -250,7 +294,9 @@ func (g *Group) notOurs(refs ...wire.Ref) {
 }
 
 // cursor returns the id that everything up to has been settled, as far as
-// this consumer knows, and the lowest unsettled id (zero: none).
+// this consumer knows, and the lowest id that it has not settled (zero: none).
+// Of a group that others are in, it knows what was settled at the last look;
+// else what it did itself, or found when it came.
 func (g *Group) cursor(name string) (cursor, lowest wire.ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -263,10 +309,17 @@ func (g *Group) cursor(name string) (cursor, lowest wire.ID) {
 			lowest = id
 		}
 	}
-	if lowest != (wire.ID{}) {
-		return lowest.Prev(), lowest
+	cursor = s.delivered
+	if cursor == (wire.ID{}) {
+		cursor = s.floor
 	}
-	return s.delivered, lowest
+	if lowest != (wire.ID{}) {
+		cursor = lowest.Prev()
+	}
+	if s.shared && s.floor.Compare(cursor) < 0 {
+		cursor = s.floor
+	}
+	return cursor, lowest
 }
 
 // forget drops what is known of a stream that has begun anew.
@@ -274,7 +327,7 @@ func (g *Group) forget(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if s := g.streams[name]; s != nil {
-		s.delivered = wire.ID{}
+		s.delivered, s.floor = wire.ID{}, wire.ID{}
 		clear(s.open)
 	}
 }

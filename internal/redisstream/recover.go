@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -15,12 +16,15 @@ import (
 // lost group is created again first, and a key that is no stream is set aside.
 func (g *Group) failure(ctx context.Context, what string, err error, streams ...string) error {
 	err = fmt.Errorf("%s: %w", what, err)
+	g.lookForLossesSoon()
 	switch ClassOf(err) {
 	case NoGroup:
 		if recreateErr := g.recreate(ctx, streams); recreateErr != nil {
 			return errors.Join(err, recreateErr)
 		}
 		return errors.Join(err, delivery.ErrLost)
+	case Unreachable:
+		g.unanswered(streams)
 	case WrongType:
 		if checkErr := g.setAside(ctx, streams); checkErr != nil {
 			return errors.Join(err, checkErr)
@@ -55,7 +59,7 @@ func (g *Group) recreateOn(ctx context.Context, name string) error {
 	}
 	cursor, lowest := g.cursor(name)
 	if found {
-		return g.lower(ctx, name, at, lowest)
+		return g.rejoin(ctx, name, at, lowest)
 	}
 	// A stream whose last id is below what was delivered is another one that
 	// has taken its place: all of it is new.
@@ -75,29 +79,65 @@ func (g *Group) recreateOn(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	g.losses.Add(1)
+	g.losses.recreated.Add(1)
 	g.log.Warn("group or stream was gone, created again", "stream", name, "group", g.cfg.Group, "at", cursor.String())
-	return nil
+	return g.enter(ctx, []string{name})
 }
 
-// lower moves a group that another consumer has created again back to what
-// this one had not settled. It is left alone when it is the group it was:
-// the lowest unsettled entry is pending then.
-func (g *Group) lower(ctx context.Context, name string, at, lowest wire.ID) error {
-	if lowest == (wire.ID{}) || lowest.Compare(at) > 0 {
+// rejoin looks whether a group that is there is the one that this consumer was
+// in, for a group that was created again does not have it. Then what this one
+// had in hand is pending nowhere, and the group is moved back to it.
+func (g *Group) rejoin(ctx context.Context, name string, at, lowest wire.ID) error {
+	g.mu.Lock()
+	joined := g.streams[name].joined
+	g.mu.Unlock()
+	if !joined {
 		return nil
 	}
-	id := lowest.String()
-	pending, err := g.c.do(ctx, g.c.rc.B().Xpending().Key(name).Group(g.cfg.Group).Start(id).End(id).Count(1).Build()).ToArray()
-	if err != nil || len(pending) > 0 {
+	created, err := g.c.do(ctx, g.createConsumer(name)).AsInt64()
+	if err != nil || created == 0 || lowest == (wire.ID{}) || lowest.Compare(at) > 0 {
 		return err
 	}
-	err = g.c.do(ctx, g.c.rc.B().XgroupSetid().Key(name).Group(g.cfg.Group).Id(lowest.Prev().String()).Build()).Error()
+	back := lowest.Prev().String()
+	err = g.c.do(ctx, g.c.rc.B().XgroupSetid().Key(name).Group(g.cfg.Group).Id(back).Build()).Error()
 	if err == nil {
-		g.losses.Add(1)
-		g.log.Warn("group was created again by another consumer, moved back to what this one had in hand", "stream", name, "group", g.cfg.Group, "at", lowest.Prev().String())
+		g.losses.recreated.Add(1)
+		g.log.Warn("group was created again by another consumer, moved back to what this one had in hand", "stream", name, "group", g.cfg.Group, "at", back)
 	}
 	return err
+}
+
+// unanswered notes that a call about streams got no answer.
+func (g *Group) unanswered(streams []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, name := range streams {
+		if s := g.streams[name]; s != nil {
+			s.unanswered++
+		}
+	}
+}
+
+func (g *Group) answered(stream string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := g.streams[stream]; s != nil {
+		s.unanswered = 0
+	}
+}
+
+// patience is how long the next look at a stream waits for the server. After
+// a call that got no answer another node may soon serve the stream, or the
+// same one over a new connection: it is better to ask again than to wait. A
+// server that is just slow gets more time by and by.
+func (g *Group) patience(stream string) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.streams[stream]
+	if s == nil || s.unanswered == 0 {
+		return silence
+	}
+	return min(time.Second+time.Duration(s.unanswered-1)*silence/10, silence)
 }
 
 func (g *Group) delivered(name string) wire.ID {

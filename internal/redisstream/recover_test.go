@@ -71,7 +71,7 @@ func TestLostStreamOrGroupIsCreatedAgainWhileBlocked(t *testing.T) {
 				t.Fatal(err)
 			}
 			lose(t, g, func() { blocked(t, server, 1) }, func() { server.Do(tc.gone...) })
-			if n := g.Losses(); n != tc.lost || strings.Count(log.String(), "created again") != int(tc.lost) {
+			if n := g.Losses().Recreated; n != tc.lost || strings.Count(log.String(), "created again") != int(tc.lost) {
 				t.Errorf("%d losses, want %d, logged:\n%s", n, tc.lost, log)
 			}
 			if got := read(t, g, 10); len(got) != 0 {
@@ -215,8 +215,8 @@ func TestUnblockedWithoutALossChangesNothing(t *testing.T) {
 		// Away and back, group and all, as if another node had it now.
 		together(t, server, "RENAME "+s1+" elsewhere", "RENAME elsewhere "+s1)
 	})
-	if g.Losses() != 0 {
-		t.Errorf("%d losses", g.Losses())
+	if g.Losses() != (redisstream.Losses{}) {
+		t.Errorf("losses: %+v", g.Losses())
 	}
 	after := deliveries(server, s1)
 	for id, n := range before {
@@ -226,5 +226,77 @@ func TestUnblockedWithoutALossChangesNothing(t *testing.T) {
 	}
 	if got := read(t, g, 10); len(got) != 0 {
 		t.Errorf("entries in hand came again: %v", got)
+	}
+}
+
+// TestASharedGroupIsCreatedAgainWhereAllHadSettled: what another consumer had
+// in hand, or was sent in a reply that was lost, is pending nowhere once the
+// group is destroyed. The one that creates it again must not begin after it.
+func TestASharedGroupIsCreatedAgainWhereAllHadSettled(t *testing.T) {
+	c, server := start(t)
+	a := group(t, c, "a")
+	add(t, c, s1, 4)
+	if err := a.Ack(t.Context(), refs(read(t, a, 10))); err != nil {
+		t.Fatal(err)
+	}
+	b := group(t, c, "b")
+	want := add(t, c, s1, 3)
+	server.Do("XREADGROUP", "GROUP", "g", "a", "STREAMS", s1, ">") // its reply is lost
+	add(t, c, s1, 2)
+	if err := b.Ack(t.Context(), refs(read(t, b, 10))); err != nil {
+		t.Fatal(err)
+	}
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	if _, err := b.Read(t.Context(), b.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("read: %v", err)
+	}
+	if got := read(t, b, 10); len(got) != 5 || got[0].ID != want[0] {
+		t.Errorf("%d entries come again, want those from %v on: %v", len(got), want[0], got)
+	}
+	if own, err := a.Own(t.Context(), s1, wire.ID{}, 10); err != nil || len(own.Entries) != 0 {
+		t.Errorf("%v, %v", own, err)
+	}
+}
+
+// TestANewConsumerDoesNotReplay: one that has read nothing yet creates the
+// group again where it found it, not at the beginning.
+func TestANewConsumerDoesNotReplay(t *testing.T) {
+	c, server := start(t)
+	first := group(t, c, "first")
+	add(t, c, s1, 5)
+	if err := first.Ack(t.Context(), refs(read(t, first, 10))); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := group(t, c, "second")
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	if _, err := second.Read(t.Context(), second.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("read: %v", err)
+	}
+	want := add(t, c, s1, 1)
+	if got := read(t, second, 10); len(got) != 1 || got[0].ID != want[0] {
+		t.Errorf("read %v, want %v", got, want)
+	}
+}
+
+// TestASettlementUnderWayDoesNotMoveTheGroup: an entry that was acknowledged,
+// by a call whose answer has not come yet, is not pending any more. That does
+// not make the group another one.
+func TestASettlementUnderWayDoesNotMoveTheGroup(t *testing.T) {
+	c, server := start(t)
+	g := group(t, c, "a")
+	ids := add(t, c, s1, 3)
+	read(t, g, 10)
+	for _, id := range ids {
+		server.Do("XACK", s1, "g", id.String()) // the answer is still on its way
+	}
+	server.Do("XGROUP", "DESTROY", s2, "g")
+	if _, err := g.Read(t.Context(), g.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("read: %v", err)
+	}
+	if got := read(t, g, 10); len(got) != 0 {
+		t.Errorf("settled entries came again: %v", got)
 	}
 }

@@ -29,6 +29,8 @@ var (
 	renewText string
 	//go:embed lua/bury.lua
 	buryText string
+	//go:embed lua/losses.lua
+	lossesText string
 	//go:embed lua/prune.lua
 	pruneText string
 	//go:embed lua/lease_acquire.lua
@@ -43,6 +45,7 @@ var (
 	beginScript        = newScript(beginText)
 	renewScript        = newScript(renewText)
 	buryScript         = newScript(buryText)
+	lossesScript       = newScript(lossesText)
 	pruneScript        = newScript(pruneText)
 	leaseAcquireScript = newScript(leaseAcquireText)
 	leaseRenewScript   = newScript(leaseRenewText)

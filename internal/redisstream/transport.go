@@ -42,6 +42,8 @@ func (g *Group) Read(ctx context.Context, streams []string, count int, block tim
 			return read.Streams().Key(streams...).Id(ids...).Build()
 		})
 		if err == nil {
+			g.lookForLossesIfDue(ctx) // with what was handed out before
+			g.countLostAcks(entries)
 			g.handedOut(entries)
 			return entries, g.resolveRetriesOf(ctx, entries)
 		}
@@ -55,25 +57,38 @@ func (g *Group) Read(ctx context.Context, streams []string, count int, block tim
 // Own lists own pending entries. See [delivery.Transport].
 func (g *Group) Own(ctx context.Context, stream string, after wire.ID, count int) (delivery.Pending, error) {
 	defer g.listPending()()
+	ctx, cancel := context.WithTimeoutCause(ctx, g.patience(stream), errNoAnswer)
+	defer cancel()
 	reply := g.c.run(ctx, ownScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, next(after).String(), strconv.Itoa(count))
 	page, err := g.parsePending(stream, reply)
 	if err != nil {
 		return delivery.Pending{}, g.failure(ctx, "own pending entries of "+stream, err, stream)
 	}
-	if len(page.Entries)+len(page.Trimmed) < count {
+	g.answered(stream)
+	g.countLostAcks(page.Entries)
+	g.handedOut(page.Entries)
+	if len(page.Entries)+len(page.Trimmed) < count || page.Next == lastID {
 		page.Next = wire.ID{}
+		g.setUnsure(stream, false)
 	}
 	return page, nil
 }
 
-// Reclaim takes over idle entries. See [delivery.Transport].
+// Reclaim takes over idle entries. See [delivery.Transport]. With a least idle
+// time it is not misled by a server whose clock is set while the consumer runs:
+// after one that was set forward nothing is taken over for that time.
 func (g *Group) Reclaim(ctx context.Context, stream string, minIdle time.Duration, cursor wire.ID, count int) (delivery.Pending, error) {
 	defer g.listPending()()
-	reply := g.c.run(ctx, reclaimScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, millis(minIdle), cursor.String(), strconv.Itoa(min(count, maxSweep)))
+	asked := time.Now()
+	reply := g.c.run(ctx, reclaimScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, millis(minIdle), cursor.String(),
+		strconv.Itoa(min(count, maxSweep)), strconv.FormatInt(g.latest(stream, asked, minIdle), 10))
 	page, err := g.parsePending(stream, reply)
 	if err != nil {
+		g.setUnsure(stream, true)
 		return delivery.Pending{}, g.failure(ctx, "reclaim entries of "+stream, err, stream)
 	}
+	g.seen(stream, reply, asked, minIdle)
+	g.handedOut(page.Entries)
 	return page, nil
 }
 
@@ -83,8 +98,8 @@ func (g *Group) parsePending(stream string, reply rueidis.RedisResult) (delivery
 	if err != nil {
 		return delivery.Pending{}, err
 	}
-	if len(parts) != 3 {
-		return delivery.Pending{}, fmt.Errorf("script returned %d parts, want 3", len(parts))
+	if len(parts) < 3 {
+		return delivery.Pending{}, fmt.Errorf("script returned %d parts, want at least 3", len(parts))
 	}
 	var p delivery.Pending
 	items, err := parts[0].ToArray()
@@ -115,7 +130,6 @@ func (g *Group) parsePending(stream string, reply rueidis.RedisResult) (delivery
 			return delivery.Pending{}, err
 		}
 	}
-	g.handedOut(p.Entries)
 	g.notOurs(p.Trimmed...)
 	return p, nil
 }

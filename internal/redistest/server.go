@@ -18,6 +18,7 @@ import (
 // interface. It keeps nothing on disk unless its arguments say so.
 type Server struct {
 	args []string
+	env  []string // nil: this process's
 	port int
 	dir  string
 	cmd  *exec.Cmd
@@ -28,7 +29,12 @@ type Server struct {
 // when there is no redis-server.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s, err := New(args...)
+	return started(t, New, args)
+}
+
+func started(t testing.TB, create func(args ...string) (*Server, error), args []string) *Server {
+	t.Helper()
+	s, err := create(args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +44,10 @@ func Start(t testing.TB, args ...string) *Server {
 
 // New is Start for callers that are no test. They call Close.
 func New(args ...string) (*Server, error) {
+	return create(args, func(*Server) error { return nil })
+}
+
+func create(args []string, prepare func(*Server) error) (*Server, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, errors.New("redis-server not found on PATH: apt-get install redis-server, or brew install redis")
 	}
@@ -46,6 +56,10 @@ func New(args ...string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{args: args, dir: dir}
+	if err := prepare(s); err != nil {
+		s.Close()
+		return nil, err
+	}
 	// The port is free when it is chosen; another process may be quicker.
 	for range 5 {
 		if s.port, err = FreePort(); err != nil {
@@ -124,6 +138,7 @@ func (s *Server) start() error {
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
 		"--save", "", "--appendonly", "no", "--logfile", log,
 	}, s.args...)...)
+	cmd.Env = s.env
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start redis-server: %w", err)
 	}

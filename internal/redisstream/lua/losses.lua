@@ -1,0 +1,104 @@
+-- Finds what was trimmed or deleted of a stream before a group read it. The
+-- server's counts tell: what was added, less what the group read and what it
+-- can still read. How much of that was found before is kept, so that every
+-- loss is found once, by one consumer of the group.
+--
+-- What the group has read is not replicated, and not in the append-only file:
+-- after a failover or a restart the count is missing, or an older one. It is
+-- taken for a new beginning then.
+--
+-- KEYS[1]  stream
+-- KEYS[2]  what was found: a hash of read, the group's count when it was last
+--          looked at, found, the losses in the counts, and total, of all time
+-- ARGV     group, greatest id that the caller was given or '0-0'
+-- Returns  entries lost unread, 1 when the caller's id is gone though nobody
+--          trimmed or deleted it: the server has lost its newest entries;
+--          the stream's last id, and of the group, empty where there is none:
+--          last id delivered, lowest id pending, number of consumers
+local function map(flat)
+  local m = {}
+  for i = 1, #flat, 2 do
+    m[flat[i]] = flat[i + 1]
+  end
+  return m
+end
+
+-- Ids are compared as text: Lua's numbers are not exact enough.
+local function below(a, b)
+  local ams, aseq = string.match(a, '^(%d+)-(%d+)$')
+  local bms, bseq = string.match(b, '^(%d+)-(%d+)$')
+  if ams == bms then
+    ams, bms = aseq, bseq
+  end
+  if #ams ~= #bms then
+    return #ams < #bms
+  end
+  return ams < bms
+end
+
+local stream = map(redis.call('XINFO', 'STREAM', KEYS[1]))
+local added, length, final = stream['entries-added'], stream.length, stream['last-generated-id']
+local first = length > 0 and stream['first-entry'][1]
+
+local group
+for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local candidate = map(flat)
+  if candidate.name == ARGV[1] then
+    group = candidate
+  end
+end
+local at = group and group['last-delivered-id']
+local pending = group and redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1)[1]
+local back = 0
+local function answer(lost)
+  return {lost, back, final, at or '', pending and pending[1] or '', group and group.consumers or 0}
+end
+if not added then
+  return answer(0) -- the server counts nothing, before Redis 7
+end
+
+if below(final, ARGV[2]) then
+  back = 1
+elseif first and not below(ARGV[2], first) and below(stream['max-deleted-entry-id'], ARGV[2])
+  and #redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2]) == 0 then
+  back = 1
+end
+
+local unread -- false: not known without counting
+if not group then
+  unread = false
+elseif not below(at, final) then
+  unread = 0
+elseif not first or below(at, first) then
+  unread = length
+else
+  local some = #redis.call('XRANGE', KEYS[1], '(' .. at, '+', 'COUNT', 10)
+  unread = some < 10 and some
+end
+if not unread then
+  return answer(0)
+end
+
+local kept = map(redis.call('HGETALL', KEYS[2]))
+local read = group['entries-read']
+if not read and at == '0-0' then
+  -- It has read nothing yet. What was gone when it was made is not its loss.
+  read = tonumber(kept.read) or added - length
+end
+if not read then
+  return answer(0)
+end
+local lost = math.max(0, added - read - unread)
+local found = tonumber(kept.found) or 0
+if not kept.read and not (first and below(at, first)) then
+  found = lost -- of an earlier time, if at all
+elseif kept.read and read < tonumber(kept.read) or lost < found then
+  found = lost -- the counts began anew
+end
+if tonumber(kept.read) ~= read or tonumber(kept.found) ~= lost then
+  redis.call('HSET', KEYS[2], 'read', read, 'found', lost)
+end
+if lost > found then
+  redis.call('HINCRBY', KEYS[2], 'total', lost - found)
+end
+return answer(lost - found)
