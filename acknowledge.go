@@ -44,7 +44,8 @@ func (o *observer) Paused(err error, wait time.Duration) {
 func (o *observer) Resumed() { o.log.Info("resumed") }
 
 // acknowledge publishes "processed" or "failed" for an event (guide:
-// Publishing Acknowledgments). Acknowledgments are not acknowledged.
+// Publishing Acknowledgments). Acknowledgments are not acknowledged, and what
+// a lost one is about is handled all the same: [Memory] is enough.
 func (c *Consumer) acknowledge(ctx context.Context, s delivery.Settlement) error {
 	env := s.Message.Envelope
 	ack := events.Acknowledgment{OriginalEventID: eventID(env)}
@@ -63,10 +64,10 @@ func (c *Consumer) acknowledge(ctx context.Context, s delivery.Settlement) error
 	if err := ack.SetData(data); err != nil {
 		return err
 	}
-	_, err := c.bus.PublishMessage(ctx, Message{
+	_, err := c.bus.publish(ctx, Message{
 		Payload: ack,
 		Key:     c.cfg.Group + "/" + env.Stream + "/" + env.ID + "/" + ack.Status,
-	})
+	}, c.bus.client)
 	return err
 }
 

@@ -3,10 +3,13 @@ package freshet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/internal/redisstream"
+	"github.com/freshet/freshet/internal/wire"
 )
 
 // Config says where the bus is and who speaks on it. URL is required.
@@ -23,6 +26,15 @@ type Config struct {
 	// PEM files for rediss://: the authority to trust besides the system's,
 	// and the client's certificate and key.
 	TLSCA, TLSCert, TLSKey string
+
+	// PasswordFile holds the password instead of the URL; a newline at its
+	// end does not count. It is read for every new connection, so that a new
+	// password is taken up without a restart.
+	PasswordFile string
+
+	// Durability is what must have happened to an event before its publish
+	// is acknowledged. Default [Memory].
+	Durability Durability
 
 	// PublishTimeout bounds a publish whose context has no deadline. Default 5 s.
 	PublishTimeout time.Duration
@@ -42,6 +54,9 @@ func (c Config) Validate() error {
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("freshet: Config.TLSCert and TLSKey: both or neither")
 	}
+	if err := c.Durability.validate(); err != nil {
+		return fmt.Errorf("freshet: Config.Durability: %w", err)
+	}
 	return nil
 }
 
@@ -50,9 +65,17 @@ func (c Config) Validate() error {
 type Bus struct {
 	cfg    Config
 	client *redisstream.Client
+	adder  adder // as durable as cfg asks for
 }
 
-// Open connects and makes sure that the server answers.
+// adder appends to streams.
+type adder interface {
+	Add(ctx context.Context, stream string, fields []events.Field) (wire.ID, error)
+	AddBatch(ctx context.Context, batch []redisstream.Addition) []redisstream.AddResult
+}
+
+// Open connects, and makes sure that the server answers and can do what
+// [Config.Durability] asks for.
 func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -67,17 +90,26 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 		cfg.Log = slog.Default()
 	}
 	client, err := redisstream.Open(ctx, redisstream.Config{
-		URL:        cfg.URL,
-		CAFile:     cfg.TLSCA,
-		CertFile:   cfg.TLSCert,
-		KeyFile:    cfg.TLSKey,
-		ClientName: cfg.App,
-		Log:        cfg.Log,
+		URL:          cfg.URL,
+		PasswordFile: cfg.PasswordFile,
+		CAFile:       cfg.TLSCA,
+		CertFile:     cfg.TLSCert,
+		KeyFile:      cfg.TLSKey,
+		ClientName:   cfg.App,
+		Log:          cfg.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Bus{cfg: cfg, client: client}, nil
+	bus := &Bus{cfg: cfg, client: client, adder: client}
+	if d := cfg.Durability; d != Memory {
+		bus.adder, err = redisstream.NewCommitter(ctx, client, redisstream.Level{Disk: d.level == onDisk, Replicas: d.replicas})
+		if err != nil {
+			client.Close()
+			return nil, err
+		}
+	}
+	return bus, nil
 }
 
 // Close ends the connections. Consumers must have returned before.

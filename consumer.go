@@ -14,6 +14,7 @@ import (
 
 	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/internal/delivery"
+	"github.com/freshet/freshet/internal/redisstream"
 )
 
 // ConsumerConfig describes one consumer of a group. Only Group is required;
@@ -99,8 +100,8 @@ func (c ConsumerConfig) Validate() error {
 		return bad("DrainTimeout", "must not be negative")
 	}
 	for _, s := range c.Streams {
-		if s == "" || len(s) > 512 || strings.ContainsFunc(s, isControlOrSpace) {
-			return bad("Streams", fmt.Sprintf("%q: a key or glob of 1 to 512 bytes without spaces", s))
+		if s == "" || len(s) > 512 || strings.ContainsFunc(s, isControlOrSpace) || strings.ContainsAny(s, "{}") {
+			return bad("Streams", fmt.Sprintf("%q: a key or glob of 1 to 512 bytes without spaces or braces", s))
 		}
 	}
 	for _, t := range c.Tenants {
@@ -141,7 +142,7 @@ func orDefault[T comparable](v, def T) T {
 }
 
 // Consumer is one consumer of a group. Register handlers with [On],
-// [OnBatch] or [OnEnvelopes], then call Run once.
+// [OnTypes], [OnBatch] or [OnEnvelopes], then call Run once.
 type Consumer struct {
 	bus  *Bus
 	cfg  ConsumerConfig
@@ -155,10 +156,13 @@ type Consumer struct {
 	tenants    map[string]bool // nil: all
 	fence      int64           // set before an engine starts
 
-	mu     sync.Mutex
-	engine *delivery.Engine // the current one
-	past   Stats            // of earlier engines, of an exclusive consumer
-	ran    bool
+	mu       sync.Mutex
+	group    *redisstream.Group // nil before Run
+	engine   *delivery.Engine   // the current one
+	past     Stats              // of earlier engines, of an exclusive consumer
+	ran      bool
+	ended    bool
+	standing bool // by, until the exclusive lease is free
 }
 
 // Consumer makes a consumer of the bus. Its configuration is checked by Run.
@@ -186,8 +190,8 @@ func consumerName(app string) string {
 // Name returns the consumer's name within the group.
 func (c *Consumer) Name() string { return c.name }
 
-// Use adds middleware around every handler registered with [On]. The first
-// added is the outermost.
+// Use adds middleware around every handler registered with [On] or [OnTypes].
+// The first added is the outermost.
 func (c *Consumer) Use(m ...Middleware) { c.middleware = append(c.middleware, m...) }
 
 // On registers the handler of one event type. The consumer subscribes to the
@@ -248,6 +252,17 @@ func OnEnvelopes(c *Consumer, types []*events.Type, cfg BatchConfig, handle func
 	}
 }
 
+// OnTypes registers one handler for several types, which takes events as they
+// were decoded from the wire, such as a webhook target's Handle. Otherwise it
+// is as [On].
+func OnTypes(c *Consumer, types []*events.Type, handle Handler) {
+	route := &delivery.Route{Name: "types"}
+	c.handlers[route] = handle
+	for _, t := range types {
+		c.add(t, route)
+	}
+}
+
 func batchRoute(name string, cfg BatchConfig, handle func(context.Context, []*delivery.Message) error) *delivery.Route {
 	return &delivery.Route{
 		Name:        name,
@@ -280,7 +295,38 @@ func (c *Consumer) Stats() Stats {
 	if c.engine != nil {
 		s = s.Plus(c.engine.Stats())
 	}
+	if c.group != nil {
+		lost := c.group.Losses()
+		s.LostUnread, s.LostAcks = lost.Unread, lost.Acks
+		s.GroupsRecreated, s.StreamsSetBack = lost.Recreated, lost.SetBack
+	}
 	return s
+}
+
+// Ready returns nil while the consumer makes progress, or stands by for the
+// one that is active, and otherwise what keeps it from that: it has not
+// started, the server cannot be reached or refuses to be read, a dependency
+// of the handlers is down, it is stopping. It is meant for readiness probes,
+// and safe to call at any time.
+func (c *Consumer) Ready() error {
+	c.mu.Lock()
+	engine, ran, ended, standing := c.engine, c.ran, c.ended, c.standing
+	c.mu.Unlock()
+	var err error
+	switch {
+	case engine != nil:
+		err = engine.Ready()
+	case !ran:
+		err = errors.New("not started")
+	case ended:
+		err = errors.New("has ended")
+	case !standing:
+		err = errors.New("starting")
+	}
+	if err != nil {
+		return fmt.Errorf("freshet: group %s: %w", c.cfg.Group, err)
+	}
+	return nil
 }
 
 // streams returns the keys and globs to subscribe to.

@@ -69,5 +69,7 @@ type Settlement struct {
 	Duration time.Duration // of the last call of the handler
 }
 
-// Stats counts the entries of a consumer by outcome since it started.
+// Stats counts the entries of a consumer by outcome since it started, and the
+// losses that it found. The first five are of entries that it settled itself;
+// what is lost is found by one consumer of the group.
 type Stats = delivery.Stats

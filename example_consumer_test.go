@@ -141,6 +141,23 @@ func ExampleOnEnvelopes() {
 	// Output: users: 2
 }
 
+// One handler for all types of the catalogue, such as a webhook's.
+func ExampleOnTypes() {
+	ctx := context.Background()
+	bus, stop := exampleBus(ctx)
+	defer stop()
+
+	consumer := bus.Consumer(freshet.ConsumerConfig{Group: "audit", Tenants: []string{"acme"}})
+	freshet.OnTypes(consumer, events.Catalogue(), func(_ context.Context, d *freshet.Delivery) error {
+		fmt.Println(d.TypeName(), d.Entity.ID, len(d.Data) > 0)
+		return nil
+	})
+	if err := consumer.Drain(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: user_created u1 true
+}
+
 // Middleware sees every call of a handler registered with On, whatever the
 // type of the event.
 func ExampleConsumer_Use() {

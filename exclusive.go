@@ -22,25 +22,31 @@ func (c *Consumer) leaseTimes() (ttl, poll time.Duration) {
 func (c *Consumer) runExclusive(ctx context.Context, group *redisstream.Group, untilDrained bool) error {
 	ttl, poll := c.leaseTimes()
 	standing := false
+	stand := func(by bool) {
+		standing = by
+		c.note(func() { c.standing = by })
+	}
 	for {
 		asked := time.Now()
 		token, ok, err := c.bus.client.AcquireLease(ctx, c.cfg.Group, c.name, ttl)
 		switch {
 		case ok: // even where ctx has ended, so that it is released
 			c.fence = token
+			stand(false)
 			c.log.Info("active", "consumer", c.name, "fence", token)
 			err = c.runLeased(ctx, group, token, asked, untilDrained)
 			if !errors.Is(err, errLeaseLost) {
 				return err
 			}
 			c.log.Warn("standing by", "consumer", c.name, "error", err)
-			standing = true
+			stand(true)
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
+			stand(false)
 			c.log.Warn("exclusive lease", "error", err)
 		case !standing:
-			standing = true
+			stand(true)
 			c.log.Info("standing by: another consumer of the group is active", "consumer", c.name)
 		}
 		select {

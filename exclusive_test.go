@@ -35,7 +35,8 @@ func TestExclusiveConsumersHandOver(t *testing.T) {
 	first := consumer("first")
 	publish(t, bus, user(1))
 	eventually(t, "first handles", func() bool { return order.count() == 1 })
-	consumer("second")
+	second := consumer("second")
+	eventually(t, "second is ready, standing by", func() bool { return second.Ready() == nil })
 	publish(t, bus, user(2))
 	eventually(t, "first still handles", func() bool { return order.count() == 2 })
 	if err := first.stop(); err != nil {

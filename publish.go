@@ -62,8 +62,9 @@ func (e *PublishError) Unwrap() []error { return []error{e.Outcome, e.Err} }
 
 // Publish validates the payload and appends it to the stream of its type.
 //
-// There are three answers: a receipt (acknowledged by the server), an error
-// that is ErrFailed, or an error that is ErrUnknown. The context's deadline is
+// There are three answers: a receipt (acknowledged by the server, which means
+// what [Config.Durability] says), an error that is ErrFailed, or an error that
+// is ErrUnknown. The context's deadline is
 // respected; without one, [Config.PublishTimeout] applies. Concurrent calls
 // share connections and are pipelined.
 func (b *Bus) Publish(ctx context.Context, tenant string, payload events.Payload) (Receipt, error) {
@@ -72,15 +73,19 @@ func (b *Bus) Publish(ctx context.Context, tenant string, payload events.Payload
 
 // PublishMessage is Publish with all choices.
 func (b *Bus) PublishMessage(ctx context.Context, m Message) (Receipt, error) {
+	return b.publish(ctx, m, b.adder)
+}
+
+func (b *Bus) publish(ctx context.Context, m Message, to adder) (Receipt, error) {
 	addition, receipt, err := b.encode(ctx, m)
 	if err != nil {
 		return Receipt{}, err
 	}
 	ctx, cancel := b.publishContext(ctx)
 	defer cancel()
-	id, err := b.client.Add(ctx, addition.Stream, addition.Fields)
+	id, err := to.Add(ctx, addition.Stream, addition.Fields)
 	if err != nil {
-		return Receipt{}, publishError(receipt, err)
+		return Receipt{}, b.publishError(receipt, err)
 	}
 	receipt.ID = id.String()
 	return receipt, nil
@@ -109,10 +114,10 @@ func (b *Bus) PublishBatch(ctx context.Context, messages []Message) []PublishRes
 	}
 	ctx, cancel := b.publishContext(ctx)
 	defer cancel()
-	for j, added := range b.client.AddBatch(ctx, additions) {
+	for j, added := range b.adder.AddBatch(ctx, additions) {
 		r := &results[index[j]]
 		if added.Err != nil {
-			r.Err = publishError(r.Receipt, added.Err)
+			r.Err = b.publishError(r.Receipt, added.Err)
 			r.Receipt = Receipt{}
 			continue
 		}
@@ -153,12 +158,12 @@ func (b *Bus) publishContext(ctx context.Context) (context.Context, context.Canc
 	return context.WithTimeout(ctx, b.cfg.PublishTimeout)
 }
 
-func publishError(r Receipt, err error) *PublishError {
+func (b *Bus) publishError(r Receipt, err error) *PublishError {
 	outcome := ErrUnknown
 	if redisstream.NotSent(err) {
 		outcome = ErrFailed
 	}
-	return &PublishError{Stream: r.Stream, EventID: r.EventID, Outcome: outcome, Err: err}
+	return &PublishError{Stream: r.Stream, EventID: r.EventID, Outcome: outcome, Err: b.cfg.Durability.explain(r.Stream, err)}
 }
 
 // traceparent renders the span of ctx for the event's metadata, so that a

@@ -39,9 +39,13 @@ func (c *Consumer) run(ctx context.Context, untilDrained bool) error {
 	}
 	c.ran = true
 	c.mu.Unlock()
+	defer c.note(func() { c.ended = true })
 	c.cfg = c.cfg.withDefaults()
 	c.wrapHandlers()
-	if err := c.claimTenantFilter(ctx); err != nil {
+	switch err := c.claimTenantFilter(ctx); {
+	case ctx.Err() != nil:
+		return nil // told to stop before it began
+	case err != nil:
 		return err
 	}
 	var globs, keys []string
@@ -60,7 +64,11 @@ func (c *Consumer) run(ctx context.Context, untilDrained bool) error {
 		StartNew: c.cfg.StartNew,
 		Log:      c.bus.cfg.Log, // which names the group itself
 	})
-	if err := group.Setup(ctx); err != nil {
+	c.note(func() { c.group = group })
+	switch err := group.Setup(ctx); {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return fmt.Errorf("freshet: group %s: %w", c.cfg.Group, err)
 	}
 	stopJanitor := c.startJanitor(ctx, group)
@@ -104,10 +112,15 @@ func (c *Consumer) newEngine(group *redisstream.Group, untilDrained bool) (*deli
 	if err != nil {
 		return nil, fmt.Errorf("freshet: group %s: %w", c.cfg.Group, err)
 	}
-	c.mu.Lock()
-	c.engine = engine
-	c.mu.Unlock()
+	c.note(func() { c.engine = engine })
 	return engine, nil
+}
+
+// note changes what Stats and Ready tell.
+func (c *Consumer) note(change func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change()
 }
 
 // retire keeps the counts of an engine that has ended.

@@ -26,12 +26,13 @@ func Open(ctx context.Context, cfg freshet.Config) (*Inspector, error) {
 		cfg.Log = slog.Default()
 	}
 	client, err := redisstream.Open(ctx, redisstream.Config{
-		URL:        cfg.URL,
-		CAFile:     cfg.TLSCA,
-		CertFile:   cfg.TLSCert,
-		KeyFile:    cfg.TLSKey,
-		ClientName: cfg.App,
-		Log:        cfg.Log,
+		URL:          cfg.URL,
+		PasswordFile: cfg.PasswordFile,
+		CAFile:       cfg.TLSCA,
+		CertFile:     cfg.TLSCert,
+		KeyFile:      cfg.TLSKey,
+		ClientName:   cfg.App,
+		Log:          cfg.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -178,7 +178,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 // keys returns the project's own streams.
 func (x tools) keys() (keys []string) {
 	for _, key := range x.server.Do("KEYS", "{*").([]any) {
-		if x.server.Do("XLEN", key.(string)) != int64(0) {
+		if n := x.server.Do("XLEN", key.(string)); n != int64(0) && x.server.Do("TYPE", key.(string)) == "stream" {
 			keys = append(keys, key.(string))
 		}
 	}
