@@ -31,7 +31,7 @@ func TestCopyIsExactAfterCrashes(t *testing.T) {
 
 	dir := t.TempDir()
 	run := func(group string, more ...string) []string {
-		return append([]string{"run", "--redis", server.URL(), "--group", group, "--replica", "sqlite://" + filepath.Join(dir, group+".db"),
+		return append([]string{"run", "--redis", server.URL(), "--allow-no-persistence", "--group", group, "--replica", "sqlite://" + filepath.Join(dir, group+".db"),
 			"--lease", "2s", "--handler-timeout", "1s"}, more...)
 	}
 	caught := 0

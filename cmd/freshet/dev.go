@@ -184,7 +184,7 @@ func (c *cli) destroyGroup(group string) error {
 	defer cancel()
 	cfg := c.config("freshet")
 	client, err := redisstream.Open(ctx, redisstream.Config{
-		URL: cfg.URL, CAFile: cfg.TLSCA, CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientName: cfg.App, Log: cfg.Log,
+		URL: cfg.URL, PasswordFile: cfg.PasswordFile, CAFile: cfg.TLSCA, CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientName: cfg.App, Log: cfg.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("group %s stays on the server: %w", group, err)

@@ -20,8 +20,10 @@ type publishing struct {
 	*cli
 	typeName, tenant, data, key, correlationID, source string
 
-	at   string
-	time time.Time // at, parsed
+	at         string
+	time       time.Time // at, parsed
+	level      string
+	durability freshet.Durability // level, parsed
 }
 
 func (c *cli) publishCommand() *cobra.Command {
@@ -41,7 +43,12 @@ is 1 then.
 --id makes a publish repeatable: the same tenant, type and KEY give the same
 event id, by which consumers tell a repetition. With --data - line N has the
 key KEY-N, so the same input may be published again after a failure. Give --time
-too where that may be after newer events: a copy of the state follows the time.`,
+too where that may be after newer events: a copy of the state follows the time.
+
+--durability says what must have happened to an event before it is reported as
+published: memory (the server has it), replicas(N) (N replicas have it too),
+disk (it is in the server's append-only file), disk(N) (and in those of N
+replicas). What is not reached in time is reported as unknown.`,
 		Example: `  freshet publish user_created --tenant acme \
       --data '{"userId":"u-1","email":"ada@example.com","createdAt":"2025-12-04T10:00:00Z"}'
   freshet publish role_updated --tenant acme --data @role.json --id role-7-v3
@@ -67,6 +74,7 @@ too where that may be after newer events: a copy of the state follows the time.`
 	flags.StringVar(&p.key, "id", "", "idempotency `KEY`")
 	flags.StringVar(&p.correlationID, "correlation-id", "", "`ID` that connects the event to others")
 	flags.StringVar(&p.at, "time", "", "event `TIME`, ISO 8601 (default: now)")
+	flags.StringVar(&p.level, "durability", freshet.Memory.String(), "acknowledge at `LEVEL`: memory, replicas(N), disk or disk(N)")
 	flags.StringVar(&p.source, "source", "", "`APP` that the event comes from (default: freshet)")
 	return cmd
 }
@@ -81,7 +89,7 @@ func (p *publishing) one(ctx context.Context) error {
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	bus, err := p.open(ctx, "freshet")
+	bus, err := p.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,6 +99,12 @@ func (p *publishing) one(ctx context.Context) error {
 		return publishError(err, p.repeatHint())
 	}
 	return p.receipts(true).add(receipt)
+}
+
+func (p *publishing) connect(ctx context.Context) (*freshet.Bus, error) {
+	cfg := p.config("freshet")
+	cfg.Durability = p.durability
+	return connect(ctx, cfg)
 }
 
 func (p *publishing) dataBytes() ([]byte, error) {
@@ -119,6 +133,9 @@ func (p *publishing) check() (err error) {
 	}
 	if err := checkTenant(p.tenant, empty); err != nil {
 		return err
+	}
+	if p.durability, err = freshet.ParseDurability(p.level); err != nil {
+		return fmt.Errorf("--%w", err)
 	}
 	if p.at != "" {
 		if p.time, err = time.Parse(time.RFC3339Nano, p.at); err != nil {

@@ -44,7 +44,7 @@ type bulk struct {
 // that line; what the server does not take ends it all, for it would not take
 // the rest either.
 func (p *publishing) lines(ctx context.Context) error {
-	bus, err := p.open(ctx, "freshet")
+	bus, err := p.connect(ctx)
 	if err != nil {
 		return err
 	}

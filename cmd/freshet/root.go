@@ -47,7 +47,7 @@ type cli struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	redis                  string
+	redis, passwordFile    string
 	tlsCA, tlsCert, tlsKey string
 	output                 string
 	verbose                bool
@@ -93,13 +93,14 @@ func (c *cli) rootCommand() *cobra.Command {
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.redis, "redis", "", "server `URL`: redis://, rediss:// or unix:// (default $REDIS_URL, else redis://localhost:6379)")
+	flags.StringVar(&c.passwordFile, "redis-password-file", "", "take the server's password from `FILE`, anew for each connection")
 	flags.StringVar(&c.tlsCA, "tls-ca", "", "PEM `FILE` of the authority to trust")
 	flags.StringVar(&c.tlsCert, "tls-cert", "", "PEM `FILE` of the client certificate")
 	flags.StringVar(&c.tlsKey, "tls-key", "", "PEM `FILE` of the client key")
 	flags.StringVarP(&c.output, "output", "o", "table", "output `FORMAT`: table, json or jsonl")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log more")
 	completeFlag(root, "output", outputFormats)
-	root.AddCommand(c.devCommand(), c.runCommand(), c.publishCommand(), c.triggerCommand(), c.tailCommand(), c.dlqCommand())
+	root.AddCommand(c.devCommand(), c.runCommand(), c.publishCommand(), c.triggerCommand(), c.tailCommand(), c.dlqCommand(), c.trimCommand())
 	usageArgs(root)
 	return root
 }
@@ -139,12 +140,19 @@ func (c *cli) config(app string) freshet.Config {
 	if url == "" {
 		url = "redis://localhost:6379"
 	}
-	return freshet.Config{URL: url, App: app, TLSCA: c.tlsCA, TLSCert: c.tlsCert, TLSKey: c.tlsKey, Log: c.logger()}
+	return freshet.Config{
+		URL: url, PasswordFile: c.passwordFile, TLSCA: c.tlsCA, TLSCert: c.tlsCert, TLSKey: c.tlsKey,
+		App: app, Log: c.logger(),
+	}
 }
 
 // open connects to the bus, or fails with the exit code for unreachable.
 func (c *cli) open(ctx context.Context, app string) (*freshet.Bus, error) {
-	bus, err := freshet.Open(ctx, c.config(app))
+	return connect(ctx, c.config(app))
+}
+
+func connect(ctx context.Context, cfg freshet.Config) (*freshet.Bus, error) {
+	bus, err := freshet.Open(ctx, cfg)
 	if err != nil {
 		return nil, connectError(ctx, err)
 	}

@@ -56,7 +56,7 @@ handler_timeout in the section consumer.`,
 func addFlag(flags *pflag.FlagSet, s daemon.Setting) {
 	name := s.Flag()
 	switch name {
-	case "redis", "tls-ca", "tls-cert", "tls-key":
+	case "redis", "redis-password-file", "tls-ca", "tls-cert", "tls-key":
 		return
 	}
 	switch field := s.Field.(type) {
@@ -67,7 +67,7 @@ func addFlag(flags *pflag.FlagSet, s daemon.Setting) {
 	case *int:
 		flags.IntVar(field, name, 0, s.Usage)
 	case *time.Duration:
-		flags.DurationVar(field, name, 0, s.Usage)
+		flags.Var(durationFlag{field}, name, s.Usage)
 	case *[]string:
 		flags.StringSliceVar(field, name, nil, s.Usage)
 	}
@@ -82,7 +82,8 @@ func (c *cli) configure(cfg *daemon.Config, file string, flags *pflag.FlagSet) e
 		}
 		return flags.Changed(daemon.Setting{Key: key}.Flag())
 	}
-	cfg.Redis, cfg.TLSCA, cfg.TLSCert, cfg.TLSKey = c.redis, c.tlsCA, c.tlsCert, c.tlsKey
+	cfg.Redis, cfg.PasswordFile = c.redis, c.passwordFile
+	cfg.TLSCA, cfg.TLSCert, cfg.TLSKey = c.tlsCA, c.tlsCert, c.tlsKey
 	for _, s := range cfg.Settings() {
 		if err := s.Check(); err != nil && given(s.Key) {
 			return fmt.Errorf("--%s: %w", s.Flag(), err)
@@ -96,15 +97,28 @@ func (c *cli) configure(cfg *daemon.Config, file string, flags *pflag.FlagSet) e
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	if err := cfg.CheckPasswordFile(); err != nil {
+		return err
+	}
 	var err error
 	c.redis, err = cfg.RedisURL()
+	c.passwordFile = cfg.PasswordFile
 	c.tlsCA, c.tlsCert, c.tlsKey = cfg.TLSCA, cfg.TLSCert, cfg.TLSKey
 	return err
 }
 
 // keepCopy consumes into the copy until ctx ends or, for a drain, until there
-// is nothing left.
+// is nothing left. To be told to stop while starting is not a failure, but of a
+// drain.
 func (c *cli) keepCopy(ctx context.Context, cfg daemon.Config, drain bool) error {
+	err := c.consumeIntoCopy(ctx, cfg, drain)
+	if ctx.Err() != nil && !drain && errors.Is(err, context.Cause(ctx)) {
+		return nil
+	}
+	return err
+}
+
+func (c *cli) consumeIntoCopy(ctx context.Context, cfg daemon.Config, drain bool) error {
 	streams, tenants := orAll(cfg.Consumer.Streams), orAll(cfg.Consumer.Tenants)
 	cfg = cfg.WithDefaults()
 	c.service = true
@@ -119,6 +133,16 @@ func (c *cli) keepCopy(ctx context.Context, cfg daemon.Config, drain bool) error
 		return err
 	}
 	defer bus.Close()
+	if err := c.checkServer(ctx, cfg, log); err != nil {
+		return err
+	}
+	if cfg.Retention > 0 && !drain {
+		stop, err := c.keepRetention(ctx, cfg, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	consumer := daemon.NewConsumer(bus, cfg, store)
 	log.Info("consuming", "streams", streams, "tenants", tenants,
 		"into", daemon.Redact(cfg.Replica), "group", cfg.Consumer.Group, "consumer", consumer.Name())
@@ -158,7 +182,7 @@ func orAll(names []string) string {
 func (c *cli) printCounts(s freshet.Stats) error {
 	counts := c.list(true, "HANDLED", "IGNORED", "FILTERED", "DEAD-LETTERED", "RETRIED", "LOST")
 	if err := counts.add(s, plain, number(s.Handled), number(s.Ignored), number(s.Filtered),
-		number(s.DeadLettered), number(s.Retried), number(s.LostTrimmed)); err != nil {
+		number(s.DeadLettered), number(s.Retried), number(s.LostTrimmed+s.LostUnread)); err != nil {
 		return err
 	}
 	return counts.close()

@@ -18,7 +18,7 @@ import (
 )
 
 func TestRunDrainsTheRecordedEntries(t *testing.T) {
-	server := redistest.Start(t)
+	server := redistest.Start(t, "--appendonly", "yes")
 	recorded, refused := addRecorded(t, server)
 	copyFile := filepath.Join(t.TempDir(), "suite.db")
 	drain := func(group string) freshet.Stats {
@@ -148,7 +148,7 @@ func publishFake(t *testing.T, server *redistest.Server, suite *fake.Suite, n in
 }
 
 func TestRunFinishesWhatIsInHandOnSIGTERM(t *testing.T) {
-	server := redistest.Start(t)
+	server := redistest.Start(t, "--appendonly", "yes")
 	const published = 5_000
 	publishFake(t, server, fake.New(1, []string{"acme", "globex"}), published)
 	args := []string{"run", "--redis", server.URL(), "--app", "crm", "--replica", "sqlite://" + filepath.Join(t.TempDir(), "suite.db"), "--max-in-flight", "500"}
@@ -183,7 +183,7 @@ func TestRunFinishesWhatIsInHandOnSIGTERM(t *testing.T) {
 }
 
 func TestRunSaysThatADrainWasInterrupted(t *testing.T) {
-	server := redistest.Start(t)
+	server := redistest.Start(t, "--appendonly", "yes")
 	const stream = "crm:sync:user:user_created"
 	server.Do("XGROUP", "CREATE", stream, "g", "0", "MKSTREAM")
 	server.Do("XADD", stream, "*", "eventType", "user_created", "tenantId", "acme", "data", `{"userId":"u1"}`)
@@ -199,7 +199,7 @@ func TestRunSaysThatADrainWasInterrupted(t *testing.T) {
 	if code := p.exit(t); code != exitFailure || !strings.Contains(p.stderr.String(), "before everything was handled") {
 		t.Errorf("exit %d\n%s", code, p.stderr.String())
 	}
-	if want := `{"handled":1,"ignored":0,"filtered":0,"dead_lettered":0,"retried":0,"lost_trimmed":0}` + "\n"; p.stdout.String() != want {
+	if want := `{"handled":1,"ignored":0,"filtered":0,"dead_lettered":0,"retried":0,"lost_trimmed":0,"lost_unread":0,"lost_acks":0,"groups_recreated":0,"streams_set_back":0}` + "\n"; p.stdout.String() != want {
 		t.Errorf("stdout %q, want %q", p.stdout.String(), want)
 	}
 }

@@ -34,13 +34,14 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			server, err := redistest.New()
+			server, err := redistest.New("--appendonly", "yes")
 			if err != nil {
 				return err
 			}
 			env.Defer(server.Close)
 			env.Values[serverKey{}] = server
 			env.Setenv("REDIS_URL", server.URL())
+			env.Setenv("AS_APP", strings.Replace(server.URL(), "://", "://app@", 1))
 			env.Setenv("ADA", `{"userId":"u-1","email":"ada@example.com","firstName":"Ada","createdAt":"2025-12-04T10:00:00Z"}`)
 			return nil
 		},

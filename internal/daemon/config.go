@@ -15,18 +15,24 @@ import (
 // Config describes one consumer and the copy that it keeps. Fill it by the
 // flags that [Config.Settings] names and by [Config.ReadFile], then Validate.
 type Config struct {
-	Redis     string // URL of the server; may hold a password
-	RedisFile string // file that holds the URL instead
-	App       string
-	TLSCA     string
-	TLSCert   string
-	TLSKey    string
+	Redis        string // URL of the server; may hold a password
+	RedisFile    string // file that holds the URL instead
+	PasswordFile string // file that holds the password instead of the URL, and is read again while running
+	App          string
+	TLSCA        string
+	TLSCert      string
+	TLSKey       string
 
 	Consumer freshet.ConsumerConfig
 	Batch    freshet.BatchConfig
 	Start    string // StartBeginning or StartNew
 
 	Replica string // sqlite://FILE
+
+	Retention time.Duration // entries that old, and settled by every group, are removed; 0: none are
+
+	AllowEviction      bool // start on a server that may delete streams for want of memory
+	AllowNoPersistence bool // start on a server that writes nothing to disk
 
 	origins map[string]string // key → "freshet.yaml:7", of keys that a file set
 }
@@ -49,7 +55,8 @@ type Setting struct {
 
 // Flag returns the name of the setting's flag, "handler-timeout".
 func (s Setting) Flag() string {
-	return strings.NewReplacer(".", "-", "_", "-").Replace(strings.TrimPrefix(s.Key, "consumer."))
+	name := strings.TrimPrefix(strings.TrimPrefix(s.Key, "consumer."), "server.")
+	return strings.NewReplacer(".", "-", "_", "-").Replace(name)
 }
 
 // Check reports a number or duration that is not above zero. The SDK would
@@ -76,11 +83,15 @@ func (c *Config) Settings() []Setting {
 	return []Setting{
 		{Key: "redis", Field: &c.Redis, Usage: "server `URL`: redis://, rediss:// or unix://", Secret: true},
 		{Key: "redis_file", Field: &c.RedisFile, Usage: "take the server's URL from `FILE`, which its owner alone can read"},
+		{Key: "redis_password_file", Field: &c.PasswordFile, Usage: "take the server's password from `FILE`, which its owner alone can read"},
 		{Key: "tls.ca", Field: &c.TLSCA, Usage: "PEM `FILE` of the authority to trust"},
 		{Key: "tls.cert", Field: &c.TLSCert, Usage: "PEM `FILE` of the client certificate"},
 		{Key: "tls.key", Field: &c.TLSKey, Usage: "PEM `FILE` of the client key"},
 		{Key: "app", Field: &c.App, Usage: "application `NAME` that the copy belongs to (default freshet)"},
 		{Key: "replica", Field: &c.Replica, Usage: "keep the copy that `URL` names: sqlite://FILE", Secret: true},
+		{Key: "server.allow_eviction", Field: &c.AllowEviction, Usage: "start on a server that may delete streams when its memory is full"},
+		{Key: "server.allow_no_persistence", Field: &c.AllowNoPersistence, Usage: "start on a server that writes nothing to disk"},
+		{Key: "retention.older_than", Field: &c.Retention, Usage: "remove entries older than `DURATION` such as 30d that every group has settled (default keep all)"},
 		{Key: "consumer.group", Field: &k.Group, Usage: "consumer group `NAME` (default APP-copy)"},
 		{Key: "consumer.streams", Field: &k.Streams, Usage: "read these `PATTERNS`: keys or Redis globs, comma-separated (default all streams of the suite)"},
 		{Key: "consumer.tenants", Field: &k.Tenants, Usage: "copy these `TENANTS` alone, comma-separated (default all); the filter belongs to the group"},

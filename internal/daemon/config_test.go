@@ -35,6 +35,11 @@ tls:
   ca: ca.pem
   cert: client.pem
   key: client.key
+server:
+  allow_eviction: true
+  allow_no_persistence: true
+retention:
+  older_than: 30d
 consumer:
   group: crm-suite
   streams: ["*:sync:*", credit-events]
@@ -61,12 +66,15 @@ consumer:
 		t.Fatal(err)
 	}
 	for _, s := range cfg.Settings() {
-		if s.Key != "redis_file" && isZero(s.Field) {
+		if s.Key != "redis_file" && s.Key != "redis_password_file" && isZero(s.Field) {
 			t.Errorf("%s was not set", s.Key)
 		}
 	}
 	if url, err := cfg.RedisURL(); err != nil || url != "rediss://app:s3cret@redis.example.com:6380" {
 		t.Errorf("RedisURL = %q, %v", url, err)
+	}
+	if cfg.Retention != 30*24*time.Hour {
+		t.Errorf("Retention = %v", cfg.Retention)
 	}
 	k := cfg.WithDefaults().Consumer
 	if !k.StartNew || k.Lease != 90*time.Second || !slices.Equal(k.Tenants, []string{"acme", "globex"}) ||
@@ -132,6 +140,7 @@ func TestFileErrors(t *testing.T) {
 		{"huge number", replica + "consumer: {max_attempts: 99999999999999999999}\n", "consumer.max_attempts: want a whole number"},
 		{"number for a duration", replica + "consumer: {lease: 30}\n", "consumer.lease: want a duration"},
 		{"no duration", replica + "consumer: {lease: SECRET}\n", "consumer.lease: want a duration"},
+		{"no retention", replica + "retention: {older_than: 0d}\n", "freshet.yaml:2: retention.older_than: must be above 0"},
 		{"number for text", replica + "app: 12\n", "freshet.yaml:2: app: want text"},
 		{"text for a list", replica + "consumer: {tenants: SECRET}\n", "consumer.tenants: want a list"},
 		{"number in a list", replica + "consumer: {tenants: [a, 12]}\n", "consumer.tenants: item 2: want text"},
@@ -245,6 +254,35 @@ func TestRedisFile(t *testing.T) {
 	}
 	if _, err := (daemon.Config{RedisFile: filepath.Join(dir, "none")}).RedisURL(); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("error of a missing file = %v", err)
+	}
+}
+
+func TestPasswordFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "password")
+	for _, tt := range []struct {
+		mode    os.FileMode // 0: there is none
+		problem string
+	}{
+		{0, "no such file"},
+		{0o640, "mode 0640, others can use it: chmod 600"},
+		{0o600, ""},
+	} {
+		os.Remove(path)
+		if tt.mode != 0 {
+			if err := os.WriteFile(path, []byte("SECRET"), tt.mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cfg, err := load(t, "replica: sqlite://x\nredis_password_file: "+path+"\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch err := cfg.CheckPasswordFile(); {
+		case tt.problem == "" && err != nil:
+			t.Errorf("mode %04o: %v", tt.mode, err)
+		case tt.problem != "" && (err == nil || !strings.Contains(err.Error(), "freshet.yaml:2: redis_password_file: ") || !strings.Contains(err.Error(), tt.problem)):
+			t.Errorf("mode %04o: %v, want %q", tt.mode, err, tt.problem)
+		}
 	}
 }
 

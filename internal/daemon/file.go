@@ -223,9 +223,9 @@ func decode(field any, node ast.Node) error {
 		if !ok {
 			return errors.New("want a duration with its unit, such as 30s")
 		}
-		d, err := time.ParseDuration(s.Value)
+		d, err := ParseDuration(s.Value)
 		if err != nil {
-			return errors.New("want a duration such as 30s, 500ms or 1m30s")
+			return err
 		}
 		*f = d
 	case *[]string:

@@ -38,12 +38,8 @@ func (c Config) RedisURL() (string, error) {
 	if c.RedisFile == "" {
 		return c.Redis, nil
 	}
-	info, err := os.Stat(c.RedisFile)
-	if err != nil {
-		return "", c.wrong("redis_file", reason(err))
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", c.wrong("redis_file", fmt.Sprintf("%s has mode %04o, others can use it: chmod 600", c.RedisFile, info.Mode().Perm()))
+	if err := c.checkMode("redis_file", c.RedisFile); err != nil {
+		return "", err
 	}
 	text, err := readBounded(c.RedisFile)
 	if err != nil {
@@ -54,6 +50,26 @@ func (c Config) RedisURL() (string, error) {
 		return "", c.wrong("redis_file", c.RedisFile+" is empty")
 	}
 	return url, nil
+}
+
+// CheckPasswordFile reports a password file, where one is given, that is not
+// there or that others can use.
+func (c Config) CheckPasswordFile() error {
+	if c.PasswordFile == "" {
+		return nil
+	}
+	return c.checkMode("redis_password_file", c.PasswordFile)
+}
+
+func (c Config) checkMode(key, file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return c.wrong(key, reason(err))
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return c.wrong(key, fmt.Sprintf("%s has mode %04o, others can use it: chmod 600", file, mode))
+	}
+	return nil
 }
 
 // reason is an error's text without the path's system call.
