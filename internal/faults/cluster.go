@@ -71,6 +71,7 @@ func shardLost(t *trial, atMost time.Duration, harm, mend func(*redistest.Server
 	apart.stop()
 	t.account(c, group, l, &both.journal)
 	t.unreplicated(200, rounds)
+	t.check(both.Stats().LostUnread == 0, "%d entries counted as trimmed, none were", both.Stats().LostUnread)
 	t.check(longest <= time.Second, "a consumer of the other shard waited for %v", longest)
 	t.note("consuming the shard waited for %v at most, a consumer of the other shard for %v", slowest.Round(time.Millisecond), longest.Round(time.Millisecond))
 }

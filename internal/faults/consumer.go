@@ -25,7 +25,7 @@ type consumer struct {
 func (t *trial) consume(url string, cfg freshet.ConsumerConfig, work func(context.Context, *freshet.Delivery) error) *consumer {
 	c := &consumer{ended: make(chan struct{})}
 	log := slog.New(slog.NewTextHandler(&c.log, nil))
-	bus, err := freshet.Open(t.ctx, freshet.Config{URL: url, App: "faults", Log: log})
+	bus, err := freshet.Open(t.ctx, freshet.Config{URL: url, PasswordFile: t.password, App: "faults", Log: log})
 	t.must(err)
 	if len(cfg.Streams) == 0 {
 		cfg.Streams = loadStreams

@@ -162,7 +162,7 @@ func terminated(t *trial) {
 		if round%2 == 0 {
 			w = t.worker(cfg)
 		} else {
-			w = t.process(t.binary(), "run", "--redis", server.URL(), "--group", "copy", "--replica", "sqlite://"+t.file("copy.db"), "--drain-timeout", grace.String())
+			w = t.process(t.binary(), "run", "--redis", server.URL(), "--allow-no-persistence", "--group", "copy", "--replica", "sqlite://"+t.file("copy.db"), "--drain-timeout", grace.String())
 		}
 		of := []string{group, "copy"}[round%2]
 		t.until("the consumer is at work", 20*time.Second, func() bool {

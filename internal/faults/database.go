@@ -25,7 +25,7 @@ func databaseLocked(t *trial) {
 	suite := fake.New(t.rand.Uint64(), []string{"acme", "globex"})
 	path := func(group string) string { return t.file(group + ".db") }
 	run := func(group string, more ...string) *worker {
-		return t.process(t.binary(), append([]string{"run", "--redis", server.URL(), "--group", group, "--replica", "sqlite://" + path(group),
+		return t.process(t.binary(), append([]string{"run", "--redis", server.URL(), "--allow-no-persistence", "--group", group, "--replica", "sqlite://" + path(group),
 			"--handler-timeout", "1s", "--lease", "2s", "--max-attempts", "3"}, more...)...)
 	}
 	publish := func(n int) {

@@ -103,6 +103,7 @@ func masterKilled(t *trial) {
 	c.stop()
 	t.account(s.master(), group, l, &c.journal)
 	t.unreplicated(200, rounds)
+	t.check(c.Stats().LostUnread == 0, "%d entries counted as trimmed, none were", c.Stats().LostUnread)
 	t.note("recovery is the longest time in which no publish was acknowledged")
 }
 

@@ -47,7 +47,9 @@ func (t *trial) load(url string) *load {
 }
 
 func (t *trial) bus(url string) *freshet.Bus {
-	bus, err := freshet.Open(t.ctx, freshet.Config{URL: url, App: "faults", Log: slog.New(slog.DiscardHandler)})
+	bus, err := freshet.Open(t.ctx, freshet.Config{
+		URL: url, PasswordFile: t.password, Durability: t.durability, App: "faults", Log: slog.New(slog.DiscardHandler),
+	})
 	t.must(err)
 	t.atEnd(bus.Close)
 	return bus

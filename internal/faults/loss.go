@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 // What happens to keys, streams and groups.
 var lossFaults = []fault{
 	{"F18", "pending entries are trimmed", true, trimmed},
+	{"F19", "entries are trimmed before they were read", true, trimmedUnread},
 	{"F20", "the streams vanish while a read blocks", true, vanished},
 	{"F21", "the group is destroyed", true, destroyed},
 	{"F22", "a stream's key holds something else", true, wrongType},
@@ -39,6 +41,59 @@ func trimmed(t *trial) {
 	t.check(strings.Contains(c.log.String(), "lost"), "the log does not say that entries are lost")
 	t.account(server, group, l, &c.journal)
 	t.lossIs(gone, "trimmed by hand; the consumer counts %d as lost", counted)
+}
+
+// trimmedUnread: once while no consumer was running, and again while one runs
+// that does not keep up.
+func trimmedUnread(t *trial) {
+	server := t.redis()
+	l := t.load(server.URL())
+	t.many(l, 20)
+	first := t.consume(server.URL(), freshet.ConsumerConfig{Group: group}, nil)
+	t.settled(server, group, 10*time.Second)
+	first.stop()
+	t.many(l, 400)
+	trim := func() (gone int) {
+		for _, stream := range loadStreams {
+			gone += int(t.do(server, "XTRIM", stream, "MAXLEN", "3").(int64))
+		}
+		return gone
+	}
+	gone := trim() - 20 // which were read
+	gate := make(chan struct{})
+	c := t.consume(server.URL(), freshet.ConsumerConfig{Group: group, MaxInFlight: 10}, func(ctx context.Context, _ *freshet.Delivery) error {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
+	t.recovered("the alarm after the consumer started", t.until("the loss is counted", 30*time.Second, func() bool {
+		return c.Stats().LostUnread == int64(gone)
+	}), 15*time.Second)
+	t.many(l, 400)
+	for _, stream := range loadStreams {
+		after := lastDelivered(server, stream, group)
+		for _, e := range entries(server, stream) {
+			if compareIDs(e.id, after) > 0 {
+				gone++
+			}
+		}
+	}
+	trim()
+	gone -= 3 * len(loadStreams)
+	close(gate)
+	t.recovered("the alarm while it runs", t.until("the loss is counted", 30*time.Second, func() bool {
+		return c.Stats().LostUnread == int64(gone)
+	}), 15*time.Second)
+	t.settled(server, group, 10*time.Second)
+	t.pass(scaled(t, 11*time.Second, 0)) // it is not counted again
+	c.stop()
+	t.check(c.Stats().LostUnread == int64(gone), "%d entries counted as lost, %d were trimmed", c.Stats().LostUnread, gone)
+	t.check(strings.Contains(c.log.String(), "before the group read them"), "the log does not say that entries are lost")
+	c.journal.records = slices.Concat(first.journal.records, c.journal.records)
+	t.account(server, group, l, &c.journal)
+	t.lossIs(gone, "trimmed unread by hand; the consumer counts them as lost")
 }
 
 // lossIs checks that as many events are lost as the trial itself destroyed,

@@ -113,13 +113,14 @@ func halfOpen(t *trial) {
 
 func slowNetwork(t *trial) {
 	server := t.redis()
-	p := t.proxy(server.Addr())
+	line := t.toxiproxy(server.Addr())
+	p := t.proxy(line.addr)
 	l := t.load(p.url())
 	c := t.consume(p.url(), freshet.ConsumerConfig{Group: group}, nil)
 	direct := t.load(server.URL())
 	t.many(direct, 10)
 	t.steady(&c.journal, 10)
-	p.slow(func() time.Duration { return t.between(50*time.Millisecond, 250*time.Millisecond) })
+	line.slow(t, 150*time.Millisecond, 100*time.Millisecond) // twice in a round trip
 	cuts := 0
 	p.at(func([]string) harm {
 		if t.rand.IntN(100) > 0 {
@@ -131,7 +132,7 @@ func slowNetwork(t *trial) {
 	stop := t.start(l, 50)
 	t.pass(scaled(t, 60*time.Second, 10*time.Second))
 	stop()
-	p.slow(nil)
+	line.heal(t)
 	p.at(nil)
 	t.recovered("settling", t.settled(server, group, 60*time.Second), 60*time.Second)
 	c.stop()

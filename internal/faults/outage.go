@@ -50,7 +50,9 @@ func serverKilled(t *trial, fsync string) {
 func fileCut(t *trial) {
 	server := t.redis(durable("everysec")...)
 	l := t.load(server.URL())
+	alive := t.consume(server.URL(), freshet.ConsumerConfig{Group: "alive"}, nil)
 	l.some(t.ctx, 2000)
+	t.settled(server, "alive", 10*time.Second)
 	dir := t.do(server, "CONFIG", "GET", "dir").([]any)[1].(string)
 	server.Kill()
 	files, err := filepath.Glob(filepath.Join(dir, "appendonlydir", "*.incr.aof"))
@@ -59,6 +61,8 @@ func fileCut(t *trial) {
 	t.must(err)
 	t.must(os.Truncate(files[0], stat.Size()*9/10))
 	server.Restart()
+	t.until("a consumer that had the end reports its loss", 10*time.Second, func() bool { return alive.Stats().StreamsSetBack > 0 })
+	alive.stop()
 
 	c := t.consume(server.URL(), freshet.ConsumerConfig{Group: group}, nil)
 	t.settled(server, group, 30*time.Second)

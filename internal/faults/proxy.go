@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"net"
 	"sync"
-	"time"
 )
 
 // proxy stands between clients and a server, understands what they say, and
@@ -14,11 +13,10 @@ type proxy struct {
 	upstream string
 	wg       sync.WaitGroup
 
-	mu      sync.Mutex
-	rule    func(command []string) harm
-	watch   func(command []string, reply []byte)
-	latency func() time.Duration // of each command and each reply
-	links   map[*link]bool
+	mu    sync.Mutex
+	rule  func(command []string) harm
+	watch func(command []string, reply []byte)
+	links map[*link]bool
 }
 
 // harm is what a proxy does at a command.
@@ -75,13 +73,6 @@ func (p *proxy) watching(watch func(command []string, reply []byte)) {
 	p.watch = watch
 }
 
-// slow delays whatever passes.
-func (p *proxy) slow(latency func() time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.latency = latency
-}
-
 // cut resets all connections.
 func (p *proxy) cut() {
 	p.mu.Lock()
@@ -116,9 +107,9 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.links[l] = true
 		p.mu.Unlock()
-		p.wg.Go(func() { p.pump(l.up, func(w chan<- passing) { p.commands(l, w) }) })
+		p.wg.Go(func() { p.commands(l) })
 		p.wg.Go(func() {
-			p.pump(l.down, func(w chan<- passing) { p.replies(l, w) })
+			p.replies(l)
 			p.mu.Lock()
 			delete(p.links, l)
 			p.mu.Unlock()
@@ -126,43 +117,7 @@ func (p *proxy) accept() {
 	}
 }
 
-// passing is what passes a proxy, and when it may.
-type passing struct {
-	raw []byte
-	due time.Time
-}
-
-// pump writes what read hands it, each in its time.
-func (p *proxy) pump(to net.Conn, read func(chan<- passing)) {
-	queue := make(chan passing, 1024)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		defer close(queue)
-		read(queue)
-	})
-	broken := false
-	for next := range queue {
-		if wait := time.Until(next.due); wait > 0 {
-			time.Sleep(wait)
-		}
-		if !broken {
-			_, err := to.Write(next.raw)
-			broken = err != nil
-		}
-	}
-	wg.Wait()
-}
-
-func (p *proxy) due() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.latency == nil {
-		return time.Time{}
-	}
-	return time.Now().Add(p.latency())
-}
-
-func (p *proxy) commands(l *link, out chan<- passing) {
+func (p *proxy) commands(l *link) {
 	defer l.close()
 	r := bufio.NewReader(l.down)
 	for {
@@ -181,12 +136,14 @@ func (p *proxy) commands(l *link, out chan<- passing) {
 			return
 		}
 		if l.send(request) {
-			out <- passing{raw, p.due()}
+			if _, err := l.up.Write(raw); err != nil {
+				return
+			}
 		}
 	}
 }
 
-func (p *proxy) replies(l *link, out chan<- passing) {
+func (p *proxy) replies(l *link) {
 	defer l.close()
 	r := bufio.NewReader(l.up)
 	for {
@@ -211,7 +168,9 @@ func (p *proxy) replies(l *link, out chan<- passing) {
 			l.freeze()
 		}
 		if !l.isFrozen() {
-			out <- passing{raw, p.due()}
+			if _, err := l.down.Write(raw); err != nil {
+				return
+			}
 		}
 	}
 }

@@ -42,6 +42,12 @@ func (t *trial) resumes(l *load, c *consumer, after string) {
 		return l.ackedSince(back) && len(c.journal.since(back)) > 0
 	})
 	t.recovered("resuming after "+after, time.Since(back), 5*time.Second)
+	t.until("the consumer is ready again", 5*time.Second, func() bool { return c.Ready() == nil })
+}
+
+// unready checks that a consumer that cannot go on says so to a readiness probe.
+func (t *trial) unready(c *consumer) {
+	t.check(c.Ready() != nil, "the consumer says that it is ready")
 }
 
 // outOfMemory: what is there is drained, and what cannot be dead-lettered
@@ -87,6 +93,7 @@ func tooFewReplicas(t *trial) {
 		t.refused(l, redisstream.NoReplicas)
 		t.pass(100 * time.Millisecond)
 	}
+	t.unready(c)
 	t.do(server, "CONFIG", "SET", "min-replicas-to-write", "0")
 	t.resumes(l, c, "lack of replicas")
 	t.settled(server, group, 10*time.Second)
@@ -119,6 +126,7 @@ func cannotSave(t *trial) {
 		t.refused(l, redisstream.DiskFailed)
 		t.pass(100 * time.Millisecond)
 	}
+	t.unready(c)
 	t.must(os.Remove(obstacle))
 	t.do(server, "BGSAVE")
 	t.until("the server takes writes", 10*time.Second, func() bool { return server.Do("SET", "k", "v") == "OK" })
@@ -133,7 +141,10 @@ func permissions(t *trial) {
 	server := t.redis()
 	rule := func(rules ...string) { t.do(server, append([]string{"ACL", "SETUSER", "app"}, rules...)...) }
 	rule("on", ">first", "~*", "+@all")
-	url := strings.Replace(server.URL(), "redis://", "redis://app:first@", 1)
+	t.password = t.file("password")
+	password := func(text string) { t.must(os.WriteFile(t.password, []byte(text+"\n"), 0o600)) }
+	password("first")
+	url := strings.Replace(server.URL(), "redis://", "redis://app@", 1)
 	l := t.load(url)
 	c := t.consume(url, freshet.ConsumerConfig{Group: group}, nil)
 	t.many(l, 100)
@@ -158,12 +169,14 @@ func permissions(t *trial) {
 	t.refused(l, redisstream.Auth)
 	t.pass(2 * time.Second)
 	t.check(!c.isOver(), "the consumer ended: %v", c.err)
-	rule(">first")
-	t.resumes(l, c, "the password was good again")
+	password("second")
+	t.resumes(l, c, "the file has the new password")
 	t.settled(server, group, 10*time.Second)
 	c.stop()
 	t.noneLost(server, group, l, &c.journal)
-	t.check(!strings.Contains(c.log.String(), "first"), "the log has the password")
+	log := c.log.String()
+	t.check(strings.Contains(log, "NOPERM") && strings.Contains(log, "WRONGPASS"), "the log does not say what was refused")
+	t.check(!strings.Contains(log, "first") && !strings.Contains(log, "second"), "the log has a password")
 	t.few(c)
 }
 
@@ -220,9 +233,15 @@ func loading(t *trial) {
 	t.settled(server, group, 20*time.Second)
 	server.Kill()
 	start := time.Now()
+	unready := make(chan bool, 1)
+	go func() {
+		time.Sleep(5 * time.Second) // it loads for longer
+		unready <- c.Ready() != nil
+	}()
 	server.Restart() // returns when it has loaded
 	back := time.Now()
 	t.check(back.Sub(start) > 5*time.Second, "loading took %v only", back.Sub(start))
+	t.check(<-unready, "the consumer was ready while the server loaded")
 	t.check(!c.isOver(), "the consumer ended: %v", c.err)
 	l.some(t.ctx, 10)
 	t.until("publishing and consuming go on", 10*time.Second, func() bool {

@@ -41,7 +41,7 @@ return 1`, "1", stream, strconv.Itoa(i), strconv.Itoa(page))
 	}
 	t.published = n
 	t.pass(2 * time.Second)
-	w := t.process(t.binary(), "run", "--redis", server.URL(), "--group", "copy", "--streams", stream, "--replica", "sqlite://"+t.file("copy.db"),
+	w := t.process(t.binary(), "run", "--redis", server.URL(), "--allow-no-persistence", "--group", "copy", "--streams", stream, "--replica", "sqlite://"+t.file("copy.db"),
 		"--lease", "2s", "--handler-timeout", "1900ms")
 	var delays []time.Duration
 	start := time.Now()

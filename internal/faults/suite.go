@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -29,56 +30,101 @@ type fault struct {
 var table = slices.Concat(
 	crashFaults,
 	outageFaults,
+	clockFaults,
 	networkFaults,
 	handlerFaults,
 	lossFaults,
 	refusalFaults,
+	retentionFaults,
 	failoverFaults,
+	durabilityFaults,
 	databaseFaults,
 	scaleFaults,
 	clusterFaults,
+	webhookFaults,
 )
 
-// Run tries the faults one after the other, prints a row for each, and
-// reports whether all promises held.
+// light are faults whose trials mostly wait, the longest first: two of them run
+// at a time, after all others.
+var light = []string{"F15", "F38", "F3", "F39", "F12", "F36", "F40", "F2", "F11"}
+
+// Run tries the faults, prints a row for each, and reports whether all
+// promises held.
 func Run(ctx context.Context, o Options) (passed bool, err error) {
 	chosen, err := choose(o)
 	if err != nil {
 		return false, err
 	}
+	isLight := func(f fault) bool { return slices.Contains(light, f.id) }
 	fmt.Fprintf(o.Out, "seed %d\n\n", o.Seed)
-	const columns = "%-4s %-52s %9v %6v %6v %9v  %s\n"
 	fmt.Fprintf(o.Out, columns, "ID", "FAULT", "PUBLISHED", "LOST", "TWICE", "RECOVERY", "VERDICT")
+	var printing sync.Mutex
 	failed := 0
-	for _, f := range chosen {
+	run := func(f fault) {
+		if ctx.Err() != nil {
+			return
+		}
 		start := time.Now()
 		t := try(ctx, f, o)
 		if ctx.Err() != nil {
-			return false, context.Cause(ctx)
+			return
 		}
-		verdict := "pass"
+		printing.Lock()
+		defer printing.Unlock()
 		if len(t.failures) > 0 {
-			verdict = "FAIL"
 			failed++
 		}
-		recovery := "-"
-		if t.recovery > 0 {
-			recovery = t.recovery.Round(time.Millisecond).String()
+		t.print(o.Out, f, time.Since(start))
+	}
+	for _, f := range chosen {
+		if !isLight(f) {
+			run(f)
 		}
-		fmt.Fprintf(o.Out, columns, f.id, f.name, t.published, t.lost, t.twice, recovery,
-			fmt.Sprintf("%s (%.0f s)", verdict, time.Since(start).Seconds()))
-		for _, line := range t.notes {
-			fmt.Fprintf(o.Out, "     %s\n", line)
+	}
+	waiting := make(chan fault, len(light))
+	for _, id := range light {
+		if i := slices.IndexFunc(chosen, func(f fault) bool { return f.id == id }); i >= 0 {
+			waiting <- chosen[i]
 		}
-		for _, line := range t.failures[:min(len(t.failures), 10)] {
-			fmt.Fprintf(o.Out, "     FAILED: %s\n", line)
-		}
-		if more := len(t.failures) - 10; more > 0 {
-			fmt.Fprintf(o.Out, "     FAILED: and %d more\n", more)
-		}
+	}
+	close(waiting)
+	var lanes sync.WaitGroup
+	for range 2 {
+		lanes.Go(func() {
+			for f := range waiting {
+				run(f)
+			}
+		})
+	}
+	lanes.Wait()
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
 	}
 	fmt.Fprintf(o.Out, "\n%d passed, %d failed\n", len(chosen)-failed, failed)
 	return failed == 0, nil
+}
+
+const columns = "%-4s %-52s %9v %6v %6v %9v  %s\n"
+
+// print prints the trial's row.
+func (t *trial) print(out io.Writer, f fault, took time.Duration) {
+	verdict, recovery := "pass", "-"
+	if len(t.failures) > 0 {
+		verdict = "FAIL"
+	}
+	if t.recovery > 0 {
+		recovery = t.recovery.Round(time.Millisecond).String()
+	}
+	fmt.Fprintf(out, columns, f.id, f.name, t.published, t.lost, t.twice, recovery, fmt.Sprintf("%s (%.0f s)", verdict, took.Seconds()))
+	for _, line := range t.notes {
+		fmt.Fprintf(out, "     %s\n", line)
+	}
+	for _, line := range t.failures[:min(len(t.failures), 10)] {
+		fmt.Fprintf(out, "     FAILED: %s\n", line)
+	}
+	if more := len(t.failures) - 10; more > 0 {
+		fmt.Fprintf(out, "     FAILED: and %d more\n", more)
+	}
 }
 
 func choose(o Options) ([]fault, error) {
@@ -90,6 +136,9 @@ func choose(o Options) ([]fault, error) {
 		i := slices.IndexFunc(table, func(f fault) bool { return strings.EqualFold(f.id, id) })
 		if i < 0 {
 			return nil, fmt.Errorf("no fault %s", id)
+		}
+		if slices.ContainsFunc(chosen, func(f fault) bool { return f.id == table[i].id }) {
+			continue
 		}
 		chosen = append(chosen, table[i])
 	}

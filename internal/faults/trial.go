@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/freshet/freshet"
 	"github.com/freshet/freshet/internal/redistest"
 )
 
@@ -20,6 +21,9 @@ type trial struct {
 	dir   string // for files, removed at the end
 	rand  *rand.Rand
 	ends  []func()
+
+	password   string             // file with the password of load and consumers; "": they have none
+	durability freshet.Durability // of load
 
 	published, lost, twice int
 	recovery               time.Duration // 0: the fault has none

@@ -39,6 +39,8 @@ type workerConfig struct {
 	PoisonBy failing       // how
 	Down     string        // file; while it exists, all handlers fail...
 	DownBy   failing       // ...like this
+
+	Vitals string // file to which the worker writes what it needs
 }
 
 // failing is how a handler fails.
@@ -81,7 +83,10 @@ func Work(ctx context.Context, config string) error {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	bus, err := freshet.Open(ctx, freshet.Config{URL: w.cfg.URL, App: "worker", Log: log})
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil // told to end while it connected
+	case err != nil:
 		return err
 	}
 	defer bus.Close()
@@ -92,6 +97,13 @@ func Work(ctx context.Context, config string) error {
 		Concurrency: w.cfg.Concurrency, MaxInFlight: w.cfg.MaxInFlight, MaxAttempts: w.cfg.MaxAttempts,
 	})
 	on(c, w.handle)
+	if w.cfg.Vitals != "" {
+		go func() {
+			if err := recordVitals(ctx, w.cfg.Vitals); err != nil {
+				log.Error("vitals", "error", err)
+			}
+		}()
+	}
 	err = c.Run(ctx)
 	log.Info("counts", "stats", c.Stats())
 	return err

@@ -2,6 +2,8 @@ package wire_test
 
 import (
 	"encoding/json"
+	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -9,6 +11,29 @@ import (
 	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/internal/wire"
 )
+
+// checkAllocation checks that decoding an entry allocates at most four times
+// the entry's size, besides what every entry costs. What others allocate
+// meanwhile is counted too, so the least of several measurements stands.
+func checkAllocation(t *testing.T, e *wire.Entry) {
+	t.Helper()
+	size := uint64(len(e.Stream))
+	for _, f := range e.Fields {
+		size += uint64(len(f.Name) + len(f.Value))
+	}
+	most := 4*size + 8<<10
+	least := uint64(math.MaxUint64)
+	for range 5 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		decoder.Decode(e)
+		runtime.ReadMemStats(&after)
+		if least = min(least, after.TotalAlloc-before.TotalAlloc); least <= most {
+			return
+		}
+	}
+	t.Errorf("an entry of %d bytes: %d bytes allocated, at most %d", size, least, most)
+}
 
 // FuzzDecode takes an entry as text: the stream, then name and value of each
 // field, a line each.
@@ -23,6 +48,9 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Add("credit-events:t\neventType\n\"credit.allocated\"\ntenantId\n\"t\"\nentityId\nnull\namount\n\"1\"")
+	f.Add("credit-events:t\neventType\ncredit.allocated\ntenantId\nt\ndata\n{" + strings.Repeat(`"\\u0061":1,`, 2000) + `"b":2}`)
+	f.Add("crm:sync:user:user_created\neventType\nuser_created\ntenantId\nt\ndata\n" + strings.Repeat("[", 32) + strings.Repeat("{},", 9000))
+	f.Add("crm:sync:user:user_created\n" + strings.Repeat("a\n\n", 3000))
 	f.Add("{a:sync:b}:retry:g\nevent\n{\"eventType\":\"user_created\"}\nfreshet-id\n1-1")
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := strings.Split(text, "\n")
@@ -31,6 +59,7 @@ func FuzzDecode(f *testing.F) {
 			e.Fields = append(e.Fields, events.Field{Name: lines[i], Value: lines[i+1]})
 		}
 		env, refusal := decoder.Decode(&e)
+		checkAllocation(t, &e)
 		if env == nil || env.Identity == "" {
 			t.Fatalf("envelope %+v", env)
 		}
