@@ -9,10 +9,10 @@ TEST_FLAGS := -race -timeout 10m $(if $(CI),-count=1)
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: check
-check: fmt-check vet lint test ## Everything a change must pass
+check: fmt-check vet lint test fuzz ## Everything a change must pass
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -59,6 +59,29 @@ faults: ## Break what it stands on and account for every event; RUN='F1 F4', SEE
 .PHONY: faults-quick
 faults-quick: ## The faults that every change runs, in short versions
 	$(MAKE) faults QUICK=1
+
+.PHONY: soak
+soak: ## All kinds of faults at random for MINUTES=30, SEED=n
+	scripts/deps
+	go build -o bin/faults ./internal/faults/run
+	bin/faults -soak $(or $(MINUTES),30)m $(if $(SEED),-seed $(SEED))
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME=10s
+	scripts/deps
+	scripts/fuzz $(or $(FUZZTIME),10s)
+
+.PHONY: fuzz-nightly
+fuzz-nightly: ## The same, for a minute each
+	$(MAKE) fuzz FUZZTIME=60s
+
+.PHONY: model-nightly
+model-nightly: ## The model of a consumer group, 50,000 steps instead of 2,000
+	scripts/deps
+	FRESHET_MODEL_STEPS=50000 go test ./internal/faults -run TestModel -count=1 -timeout 60m
+
+.PHONY: nightly
+nightly: model-nightly fuzz-nightly faults soak ## What takes too long for every change; go on after a failure with -k
 
 .PHONY: clean
 clean: ## Remove what was built
