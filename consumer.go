@@ -169,7 +169,7 @@ type Consumer struct {
 func (b *Bus) Consumer(cfg ConsumerConfig) *Consumer {
 	return &Consumer{
 		bus:      b,
-		cfg:      cfg,
+		cfg:      cfg.withDefaults(),
 		name:     consumerName(b.cfg.App),
 		log:      b.cfg.Log.With("group", cfg.Group),
 		routes:   map[*events.Type]*delivery.Route{},

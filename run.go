@@ -40,7 +40,6 @@ func (c *Consumer) run(ctx context.Context, untilDrained bool) error {
 	c.ran = true
 	c.mu.Unlock()
 	defer c.note(func() { c.ended = true })
-	c.cfg = c.cfg.withDefaults()
 	c.wrapHandlers()
 	switch err := c.claimTenantFilter(ctx); {
 	case ctx.Err() != nil:
@@ -65,14 +64,14 @@ func (c *Consumer) run(ctx context.Context, untilDrained bool) error {
 		Log:      c.bus.cfg.Log, // which names the group itself
 	})
 	c.note(func() { c.group = group })
+	stopJanitor := c.startJanitor(ctx, group)
+	defer stopJanitor()
 	switch err := group.Setup(ctx); {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
 		return fmt.Errorf("freshet: group %s: %w", c.cfg.Group, err)
 	}
-	stopJanitor := c.startJanitor(ctx, group)
-	defer stopJanitor()
 	if c.cfg.Exclusive {
 		return c.runExclusive(ctx, group, untilDrained)
 	}

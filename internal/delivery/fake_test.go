@@ -166,6 +166,13 @@ func (c *client) call(ctx context.Context, name string, do func()) error {
 	return nil
 }
 
+// sentCount returns how many calls were made.
+func (c *client) sentCount() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.sent)
+}
+
 // calls returns how often a method was called.
 func (c *client) calls(name string) int {
 	c.mu.Lock()

@@ -161,10 +161,14 @@ func (m *model) kill(c *modelConsumer) {
 	m.mu.Lock()
 	c.gone = true
 	close(c.dead)
+	for _, e := range m.events {
+		if e.done == 0 {
+			e.hindered = true // it may have died between the start of an attempt and the handler's
+		}
+	}
 	m.mu.Unlock()
 	m.tell("%s dies", c.Name())
-	c.proxy.listener.Close()
-	c.proxy.cut()
+	c.proxy.close()
 	c.cancel()
 }
 

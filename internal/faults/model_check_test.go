@@ -41,7 +41,9 @@ func (m *model) handle(ctx context.Context, c *modelConsumer, d *freshet.Deliver
 	}
 	e.by = append(e.by, c)
 	m.note("%s begins %d, attempt %d", c.Name(), n, d.Attempt)
-	if d.Attempt > modelAttempts || e.calls > modelAttempts {
+	// How often a redriven event was redriven cannot be told where upheavals
+	// made several dead letters of it.
+	if d.Attempt > modelAttempts || e.calls > modelAttempts && !(e.redriven && m.upheavals > 0) {
 		m.wrong("event %d: attempt %d in call %d, at most %d", n, d.Attempt, e.calls, modelAttempts)
 	}
 	o := c.orders[e.of]

@@ -13,10 +13,11 @@ type proxy struct {
 	upstream string
 	wg       sync.WaitGroup
 
-	mu    sync.Mutex
-	rule  func(command []string) harm
-	watch func(command []string, reply []byte)
-	links map[*link]bool
+	mu     sync.Mutex
+	rule   func(command []string) harm
+	watch  func(command []string, reply []byte)
+	links  map[*link]bool
+	closed bool
 }
 
 // harm is what a proxy does at a command.
@@ -50,8 +51,7 @@ func (t *trial) proxy(addr string) *proxy {
 	p := &proxy{listener: l, upstream: addr, links: map[*link]bool{}}
 	p.wg.Go(p.accept)
 	t.atEnd(func() {
-		l.Close()
-		p.cut()
+		p.close()
 		p.wg.Wait()
 	})
 	return p
@@ -82,6 +82,15 @@ func (p *proxy) cut() {
 	}
 }
 
+// close resets all connections, and lets nobody connect any more.
+func (p *proxy) close() {
+	p.listener.Close()
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cut()
+}
+
 // freeze leaves all connections open and lets nothing pass on them, for ever.
 // Later connections are whole.
 func (p *proxy) freeze() {
@@ -106,6 +115,9 @@ func (p *proxy) accept() {
 		l := &link{down: down, up: up}
 		p.mu.Lock()
 		p.links[l] = true
+		if p.closed {
+			l.reset()
+		}
 		p.mu.Unlock()
 		p.wg.Go(func() { p.commands(l) })
 		p.wg.Go(func() {

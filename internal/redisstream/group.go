@@ -181,6 +181,9 @@ func (g *Group) enter(ctx context.Context, names []string) error {
 	for i, name := range names {
 		cmds[i] = g.createConsumer(name)
 	}
+	// Not given up: it might have its effect after this consumer has left.
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), silence, errNoAnswer)
+	defer cancel()
 	var errs []error
 	for i, reply := range g.c.doMulti(ctx, cmds...) {
 		switch err := reply.Error(); {

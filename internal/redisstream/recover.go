@@ -37,6 +37,10 @@ func (g *Group) failure(ctx context.Context, what string, err error, streams ...
 // When it is missing nowhere, the slot has moved in the cluster, or another
 // goroutine or consumer was quicker.
 func (g *Group) recreate(ctx context.Context, streams []string) error {
+	// Once begun it is finished: a call that was given up might have its effect
+	// after this consumer has left.
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), silence, errNoAnswer)
+	defer cancel()
 	g.recovering.Lock()
 	defer g.recovering.Unlock()
 	var errs []error

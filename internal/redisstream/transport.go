@@ -340,8 +340,13 @@ func (g *Group) Prune(ctx context.Context, idle time.Duration) (removed int, err
 // Leave removes this consumer from the streams where it holds nothing. It
 // comes back by itself when it reads.
 func (g *Group) Leave(ctx context.Context) error {
-	_, err := g.prune(ctx, -1, g.cfg.Consumer)
-	return err
+	for {
+		_, err := g.prune(ctx, -1, g.cfg.Consumer)
+		// The calls that were given up before may have been making the connection.
+		if !errors.Is(err, errOthers) || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 func (g *Group) prune(ctx context.Context, idleMs int64, consumer string) (removed int, err error) {
