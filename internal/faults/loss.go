@@ -72,6 +72,7 @@ func trimmedUnread(t *trial) {
 		return c.Stats().LostUnread == int64(gone)
 	}), 15*time.Second)
 	t.many(l, 400)
+	t.until("the consumer is full", 10*time.Second, func() bool { return pendingCount(server, group) == 10 })
 	for _, stream := range loadStreams {
 		after := lastDelivered(server, stream, group)
 		for _, e := range entries(server, stream) {

@@ -23,7 +23,7 @@ func (c *Client) DestroyGroup(ctx context.Context, group string, patterns []stri
 	for _, s := range streams {
 		cmds = append(cmds,
 			b.XgroupDestroy().Key(s).Group(group).Build(),
-			b.Del().Key(DeadLetterKey(s, group), RetryKey(s, group), LossesKey(s, group)).Build())
+			b.Del().Key(DeadLetterKey(s, group), RetryKey(s, group), StateKey(s, group)).Build())
 	}
 	for _, reply := range c.doMulti(ctx, cmds...) {
 		switch err := reply.Error(); ClassOf(err) {

@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,15 +150,22 @@ func (g *Group) join(ctx context.Context, names []string, start string) error {
 	if len(names) == 0 {
 		return nil
 	}
+	floors, err := g.floors(ctx, names)
+	if err != nil {
+		return err
+	}
 	cmds := make([]rueidis.Completed, len(names))
 	for i, name := range names {
-		cmds[i] = g.createGroup(name, start)
+		cmds[i] = g.createGroup(name, cmp.Or(floors[i], start))
 	}
 	var errs []error
 	for i, reply := range g.c.doMulti(ctx, cmds...) {
 		err := reply.Error()
 		switch {
 		case err == nil, rueidis.IsRedisBusyGroup(err):
+			if err == nil && floors[i] != "" {
+				g.noteRecreated(names[i], floors[i])
+			}
 			g.subscribe(names[i], false)
 		case ClassOf(err) == WrongType:
 			g.subscribe(names[i], true)
@@ -168,6 +176,41 @@ func (g *Group) join(ctx context.Context, names []string, start string) error {
 		}
 	}
 	return errors.Join(append(errs, g.enter(ctx, names))...)
+}
+
+// floors returns where a group that was there before is to begin again: the id
+// up to which it had settled everything when a consumer last looked, as
+// losses.lua keeps it; "" where it was not there, or the stream is another one.
+func (g *Group) floors(ctx context.Context, names []string) ([]string, error) {
+	cmds := make([]rueidis.Completed, len(names))
+	for i, name := range names {
+		cmds[i] = g.c.rc.B().Hmget().Key(StateKey(name, g.cfg.Group)).Field("at", "pending").Build()
+	}
+	floors := make([]string, len(names))
+	for i, reply := range g.c.doMulti(ctx, cmds...) {
+		kept, err := reply.AsStrSlice()
+		if ClassOf(err) == NoPerm {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up group on %s: %w", names[i], err)
+		}
+		if kept[0] == "" {
+			continue
+		}
+		floor, err := wire.ParseID(cmp.Or(kept[1], kept[0]))
+		if err != nil {
+			return nil, fmt.Errorf("look up group on %s: %w", names[i], err)
+		}
+		if kept[1] != "" {
+			floor = floor.Prev()
+		}
+		last, err := g.c.Last(ctx, names[i])
+		if err == nil && floor.Compare(last) <= 0 {
+			floors[i] = floor.String()
+		}
+	}
+	return floors, nil
 }
 
 // enter makes this consumer one of the group on streams, before it reads. A

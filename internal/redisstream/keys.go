@@ -18,8 +18,9 @@ func DeadLetterKey(stream, group string) string { return "{" + stream + "}:dlq:"
 // RetryKey is the stream of entries that are redriven to one group alone.
 func RetryKey(stream, group string) string { return "{" + stream + "}:retry:" + group }
 
-// LossesKey holds what a group of a stream was found to have lost.
-func LossesKey(stream, group string) string { return "{" + stream + "}:losses:" + group }
+// StateKey holds what is known of a group of a stream apart from the group: how
+// far it was, should it be destroyed, and what it was found to have lost.
+func StateKey(stream, group string) string { return "{" + stream + "}:state:" + group }
 
 // groupKey is a key of the project's own that belongs to a group.
 func groupKey(group, what string) string { return "freshet:{" + group + "}:" + what }

@@ -76,7 +76,7 @@ func (g *Group) lookForLosses(ctx context.Context) error {
 			continue // every entry is deleted once it is settled
 		}
 		names = append(names, name)
-		calls = append(calls, scriptCall{[]string{name, LossesKey(name, g.cfg.Group)}, []string{g.cfg.Group, g.delivered(name).String()}})
+		calls = append(calls, scriptCall{[]string{name, StateKey(name, g.cfg.Group)}, []string{g.cfg.Group, g.delivered(name).String()}})
 	}
 	var last error
 	for i, reply := range g.c.runAll(ctx, lossesScript, calls) {

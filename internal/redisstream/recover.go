@@ -83,9 +83,13 @@ func (g *Group) recreateOn(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	g.losses.recreated.Add(1)
-	g.log.Warn("group or stream was gone, created again", "stream", name, "group", g.cfg.Group, "at", cursor.String())
+	g.noteRecreated(name, cursor.String())
 	return g.enter(ctx, []string{name})
+}
+
+func (g *Group) noteRecreated(stream, at string) {
+	g.losses.recreated.Add(1)
+	g.log.Warn("group or stream was gone, created again", "stream", stream, "group", g.cfg.Group, "at", at)
 }
 
 // rejoin looks whether a group that is there is the one that this consumer was

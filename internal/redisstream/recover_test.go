@@ -300,3 +300,36 @@ func TestASettlementUnderWayDoesNotMoveTheGroup(t *testing.T) {
 		t.Errorf("settled entries came again: %v", got)
 	}
 }
+
+// TestAGroupIsCreatedAgainByOneThatStartsLater: where no consumer was running
+// when it was destroyed, it begins where it had settled, not at the beginning.
+func TestAGroupIsCreatedAgainByOneThatStartsLater(t *testing.T) {
+	c, server := start(t)
+	first := group(t, c, "first")
+	add(t, c, s1, 5)
+	if err := first.Ack(t.Context(), refs(read(t, first, 10))); err != nil {
+		t.Fatal(err)
+	}
+	dead := group(t, c, "dead")
+	want := add(t, c, s1, 3)
+	read(t, dead, 10)
+	group(t, c, "looks")
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	server.Do("XGROUP", "DESTROY", s2, "g")
+	log := &logBuffer{}
+	next := groupOf(t, c, redisstream.GroupConfig{Consumer: "next", Explicit: []string{s1}, Log: log.logger()})
+	if got := read(t, next, 10); len(got) != 3 || got[0].ID != want[0] {
+		t.Errorf("read %v, want what was pending: %v", got, want)
+	}
+	if n := next.Losses().Recreated; n != 1 || strings.Count(log.String(), "created again") != 1 {
+		t.Errorf("counted %d times, logged: %s", n, log)
+	}
+
+	// Another stream in its place is read from its beginning.
+	server.Do("DEL", s1)
+	server.Do("XADD", s1, "1-1", "n", "0")
+	other := group(t, c, "other")
+	if got := read(t, other, 10); len(got) != 1 {
+		t.Errorf("read %v, want the other stream's only entry", got)
+	}
+}

@@ -8,8 +8,10 @@
 -- taken for a new beginning then.
 --
 -- KEYS[1]  stream
--- KEYS[2]  what was found: a hash of read, the group's count when it was last
---          looked at, found, the losses in the counts, and total, of all time
+-- KEYS[2]  what is kept of the group, a hash: read, its count when it was last
+--          looked at; found, the losses in the counts; total, those of all time;
+--          at and pending, as returned, of which it is created again should it
+--          be destroyed
 -- ARGV     group, greatest id that the caller was given or '0-0'
 -- Returns  entries lost unread, 1 when the caller's id is gone though nobody
 --          trimmed or deleted it: the server has lost its newest entries;
@@ -49,9 +51,14 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
 end
 local at = group and group['last-delivered-id']
 local pending = group and redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1)[1]
+local kept = map(redis.call('HGETALL', KEYS[2]))
+local lowest = pending and pending[1] or ''
+if at and (kept.at ~= at or kept.pending ~= lowest) then
+  redis.call('HSET', KEYS[2], 'at', at, 'pending', lowest)
+end
 local back = 0
 local function answer(lost)
-  return {lost, back, final, at or '', pending and pending[1] or '', group and group.consumers or 0}
+  return {lost, back, final, at or '', lowest, group and group.consumers or 0}
 end
 if not added then
   return answer(0) -- the server counts nothing, before Redis 7
@@ -79,7 +86,6 @@ if not unread then
   return answer(0)
 end
 
-local kept = map(redis.call('HGETALL', KEYS[2]))
 local read = group['entries-read']
 if not read and at == '0-0' then
   -- It has read nothing yet. What was gone when it was made is not its loss.
