@@ -46,6 +46,8 @@ func Soak(ctx context.Context, o SoakOptions) (passed bool, err error) {
 const (
 	soakRate    = 150 // events a second
 	soakMortals = 3   // workers that faults happen to
+
+	groupDestroyed = "group destroyed"
 )
 
 // soak is a server, a load, and workers of which one lives to the end.
@@ -105,6 +107,7 @@ func (s *soak) run() {
 	took := s.settled(s.server, group, 3*time.Minute)
 	s.note("all is settled %v after the last event", took.Round(time.Millisecond))
 	s.leave()
+	s.lettersOf = s.mayBeDeadLettered
 	standing := s.noneLost(s.server, group, s.load, s.journal)
 	s.tellLost(standing)
 	s.inboxHeld()
@@ -129,7 +132,7 @@ func (s *soak) harm() {
 		{"server killed", s.server.Restart},
 		{"server frozen", s.freezeServer},
 		{"out of memory", s.fill},
-		{"group destroyed", s.destroy},
+		{groupDestroyed, s.destroy},
 	}
 	kind := kinds[s.rand.IntN(len(kinds))]
 	s.history = append(s.history, event{time.Now(), kind.name})
@@ -217,6 +220,19 @@ func (s *soak) destroy() {
 		}
 		return compareIDs(lastDelivered(s.server, stream, group), last) >= 0
 	})
+}
+
+// mayBeDeadLettered returns how many dead letters an event can have: one, and
+// one more for each time that a group was destroyed since, which may have taken
+// back that it was settled.
+func (s *soak) mayBeDeadLettered(event string) int {
+	n := 1
+	for _, e := range s.history {
+		if e.name == groupDestroyed && e.at.After(s.load.acked[event]) {
+			n++
+		}
+	}
+	return n
 }
 
 // report prints a line once a minute.

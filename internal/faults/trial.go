@@ -22,8 +22,9 @@ type trial struct {
 	rand  *rand.Rand
 	ends  []func()
 
-	password   string             // file with the password of load and consumers; "": they have none
-	durability freshet.Durability // of load
+	password   string                 // file with the password of load and consumers; "": they have none
+	durability freshet.Durability     // of load
+	lettersOf  func(event string) int // dead letters that an event may have; nil: one
 
 	published, lost, twice int
 	recovery               time.Duration // 0: the fault has none

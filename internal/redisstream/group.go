@@ -180,7 +180,7 @@ func (g *Group) join(ctx context.Context, names []string, start string) error {
 
 // floors returns where a group that was there before is to begin again: the id
 // up to which it had settled everything when a consumer last looked, as
-// losses.lua keeps it; "" where it was not there, or the stream is another one.
+// look.lua keeps it; "" where it was not there, or the stream is another one.
 func (g *Group) floors(ctx context.Context, names []string) ([]string, error) {
 	cmds := make([]rueidis.Completed, len(names))
 	for i, name := range names {

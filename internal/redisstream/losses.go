@@ -79,7 +79,7 @@ func (g *Group) lookForLosses(ctx context.Context) error {
 		calls = append(calls, scriptCall{[]string{name, StateKey(name, g.cfg.Group)}, []string{g.cfg.Group, g.delivered(name).String()}})
 	}
 	var last error
-	for i, reply := range g.c.runAll(ctx, lossesScript, calls) {
+	for i, reply := range g.c.runAll(ctx, lookScript, calls) {
 		look, err := parseLook(reply)
 		if err == nil {
 			g.noteLook(names[i], look)
@@ -91,7 +91,7 @@ func (g *Group) lookForLosses(ctx context.Context) error {
 	return last
 }
 
-// look is what losses.lua returns.
+// look is what look.lua returns.
 type look struct {
 	unread    int64   // lost
 	setBack   bool    // the server has lost the stream's newest entries

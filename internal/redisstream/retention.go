@@ -20,7 +20,7 @@ var (
 	//go:embed lua/count.lua
 	countText string
 
-	trimScript  = newScript(trimText)
+	trimScript  = newScript(preludeText + trimText)
 	countScript = newScript(countText)
 )
 

@@ -19,6 +19,8 @@ func newScript(text string) script {
 }
 
 var (
+	//go:embed lua/prelude.lua
+	preludeText string
 	//go:embed lua/own.lua
 	ownText string
 	//go:embed lua/reclaim.lua
@@ -29,8 +31,8 @@ var (
 	renewText string
 	//go:embed lua/bury.lua
 	buryText string
-	//go:embed lua/losses.lua
-	lossesText string
+	//go:embed lua/look.lua
+	lookText string
 	//go:embed lua/prune.lua
 	pruneText string
 	//go:embed lua/lease_acquire.lua
@@ -45,8 +47,8 @@ var (
 	beginScript        = newScript(beginText)
 	renewScript        = newScript(renewText)
 	buryScript         = newScript(buryText)
-	lossesScript       = newScript(lossesText)
-	pruneScript        = newScript(pruneText)
+	lookScript         = newScript(preludeText + lookText)
+	pruneScript        = newScript(preludeText + pruneText)
 	leaseAcquireScript = newScript(leaseAcquireText)
 	leaseRenewScript   = newScript(leaseRenewText)
 	leaseReleaseScript = newScript(leaseReleaseText)

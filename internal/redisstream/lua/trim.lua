@@ -10,34 +10,10 @@
 --          id below which entries are old enough, the one below which they may
 --          go, entries before, removed, the first entry's id or '', then
 --          {group, lowest unsettled id or '', 1 when that is pending, else 0}...
-local function info(what)
-  local map = {}
-  for i = 1, #what, 2 do
-    map[what[i]] = what[i + 1]
-  end
-  return map
-end
-
--- Ids are compared as text: Lua's numbers are not exact enough.
-local function parts(id)
-  return string.match(id, '^(%d+)-(%d+)$')
-end
-local function below(a, b)
-  local ams, aseq = parts(a)
-  local bms, bseq = parts(b)
-  if ams == bms then
-    ams, bms = aseq, bseq
-  end
-  if #ams ~= #bms then
-    return #ams < #bms
-  end
-  return ams < bms
-end
-
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return {}
 end
-local stream = info(redis.call('XINFO', 'STREAM', KEYS[1]))
+local stream = map(redis.call('XINFO', 'STREAM', KEYS[1]))
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local cutoff = string.format('%.0f-0', math.max(now - ARGV[1], 0))
@@ -45,7 +21,7 @@ local floor = cutoff
 
 local answer = {string.format('%.0f', now), cutoff, '', stream.length, 0, ''}
 for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local group = info(flat)
+  local group = map(flat)
   local lowest, pending = nil, 0
   if below(group['last-delivered-id'], stream['last-generated-id']) then
     local unread = redis.call('XRANGE', KEYS[1], '(' .. group['last-delivered-id'], '+', 'COUNT', 1)

@@ -1,7 +1,9 @@
--- Finds what was trimmed or deleted of a stream before a group read it. The
--- server's counts tell: what was added, less what the group read and what it
--- can still read. How much of that was found before is kept, so that every
--- loss is found once, by one consumer of the group.
+-- Looks at a stream for a group: what is known of the group is kept, so that it
+-- can be created again there should it be destroyed, and what was trimmed or
+-- deleted before the group read it is found. The server's counts tell that:
+-- what was added, less what the group read and what it can still read. How much
+-- of that was found before is kept, so that every loss is found once, by one
+-- consumer of the group.
 --
 -- What the group has read is not replicated, and not in the append-only file:
 -- after a failover or a restart the count is missing, or an older one. It is
@@ -17,27 +19,6 @@
 --          trimmed or deleted it: the server has lost its newest entries;
 --          the stream's last id, and of the group, empty where there is none:
 --          last id delivered, lowest id pending, number of consumers
-local function map(flat)
-  local m = {}
-  for i = 1, #flat, 2 do
-    m[flat[i]] = flat[i + 1]
-  end
-  return m
-end
-
--- Ids are compared as text: Lua's numbers are not exact enough.
-local function below(a, b)
-  local ams, aseq = string.match(a, '^(%d+)-(%d+)$')
-  local bms, bseq = string.match(b, '^(%d+)-(%d+)$')
-  if ams == bms then
-    ams, bms = aseq, bseq
-  end
-  if #ams ~= #bms then
-    return #ams < #bms
-  end
-  return ams < bms
-end
-
 local stream = map(redis.call('XINFO', 'STREAM', KEYS[1]))
 local added, length, final = stream['entries-added'], stream.length, stream['last-generated-id']
 local first = length > 0 and stream['first-entry'][1]
