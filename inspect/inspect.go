@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/freshet/freshet"
+	"github.com/freshet/freshet/internal/connection"
 	"github.com/freshet/freshet/internal/redisstream"
 )
 
@@ -16,28 +17,15 @@ type Inspector struct {
 
 // Open connects and makes sure that the server answers.
 func Open(ctx context.Context, cfg freshet.Config) (*Inspector, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
-	if cfg.App == "" {
-		cfg.App = "freshet"
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
-	client, err := redisstream.Open(ctx, redisstream.Config{
-		URL:          cfg.URL,
-		PasswordFile: cfg.PasswordFile,
-		CAFile:       cfg.TLSCA,
-		CertFile:     cfg.TLSCert,
-		KeyFile:      cfg.TLSKey,
-		ClientName:   cfg.App,
-		Log:          cfg.Log,
-	})
+	client, err := connection.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Inspector{client, cfg.Log}, nil
+	log := cfg.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	return &Inspector{client, log}, nil
 }
 
 // Close ends the connections.

@@ -3,11 +3,11 @@ package repair
 import (
 	"cmp"
 	"context"
-	"log/slog"
 	"slices"
 
 	"github.com/freshet/freshet"
 	"github.com/freshet/freshet/inspect"
+	"github.com/freshet/freshet/internal/connection"
 	"github.com/freshet/freshet/internal/redisstream"
 	"github.com/freshet/freshet/internal/wire"
 )
@@ -17,24 +17,7 @@ type Repairer struct{ client *redisstream.Client }
 
 // Open connects and makes sure that the server answers.
 func Open(ctx context.Context, cfg freshet.Config) (*Repairer, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
-	if cfg.App == "" {
-		cfg.App = "freshet"
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
-	client, err := redisstream.Open(ctx, redisstream.Config{
-		URL:          cfg.URL,
-		PasswordFile: cfg.PasswordFile,
-		CAFile:       cfg.TLSCA,
-		CertFile:     cfg.TLSCert,
-		KeyFile:      cfg.TLSKey,
-		ClientName:   cfg.App,
-		Log:          cfg.Log,
-	})
+	client, err := connection.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

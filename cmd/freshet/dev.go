@@ -17,10 +17,10 @@ import (
 
 	"github.com/freshet/freshet"
 	"github.com/freshet/freshet/events"
+	"github.com/freshet/freshet/internal/connection"
 	"github.com/freshet/freshet/internal/daemon"
 	"github.com/freshet/freshet/internal/devserver"
 	"github.com/freshet/freshet/internal/fake"
-	"github.com/freshet/freshet/internal/redisstream"
 	"github.com/freshet/freshet/replica"
 )
 
@@ -182,10 +182,7 @@ for a look around; its events end with this command. Install redis for the real 
 func (c *cli) destroyGroup(group string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	cfg := c.config("freshet")
-	client, err := redisstream.Open(ctx, redisstream.Config{
-		URL: cfg.URL, PasswordFile: cfg.PasswordFile, CAFile: cfg.TLSCA, CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientName: cfg.App, Log: cfg.Log,
-	})
+	client, err := connection.Open(ctx, c.config("freshet"))
 	if err != nil {
 		return fmt.Errorf("group %s stays on the server: %w", group, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/freshet/freshet"
+	"github.com/freshet/freshet/internal/connection"
 	"github.com/freshet/freshet/internal/daemon"
 	"github.com/freshet/freshet/internal/redisstream"
 )
@@ -56,10 +57,7 @@ func (c *cli) checkServer(ctx context.Context, cfg daemon.Config, log *slog.Logg
 
 // serverFacts asks the server, or the masters of a cluster, about themselves.
 func (c *cli) serverFacts(ctx context.Context, app string) ([]redisstream.Facts, error) {
-	cfg := c.silentConfig(app)
-	client, err := redisstream.Open(ctx, redisstream.Config{
-		URL: cfg.URL, PasswordFile: cfg.PasswordFile, CAFile: cfg.TLSCA, CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, ClientName: cfg.App, Log: cfg.Log,
-	})
+	client, err := connection.Open(ctx, c.silentConfig(app))
 	if err != nil {
 		return nil, connectError(ctx, err)
 	}
