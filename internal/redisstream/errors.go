@@ -104,8 +104,9 @@ func replyError(err error) (string, bool) {
 
 func replyClass(text string) Class {
 	// Before version 7 the error of a command within a script stood at the
-	// end: "ERR Error running script (…): @user_script:3: -OOM command …".
-	if strings.HasPrefix(text, "ERR Error running script") {
+	// end: "ERR Error running script (…): @user_script:3: -OOM command …". The
+	// client leaves out "ERR ".
+	if strings.HasPrefix(text, "Error running script") {
 		if _, inner, found := strings.Cut(text, ": -"); found {
 			text = inner
 		}

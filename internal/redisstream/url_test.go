@@ -98,7 +98,7 @@ func TestExposed(t *testing.T) {
 }
 
 func TestScriptErrorsOfRedis6AreClassed(t *testing.T) {
-	const prefix = "ERR Error running script (call to f_0123): @user_script:4: -"
+	const prefix = "Error running script (call to f_0123): @user_script:4: -"
 	for text, want := range map[string]Class{
 		prefix + "OOM command not allowed when used memory > 'maxmemory'.":  OutOfMemory,
 		prefix + "NOGROUP No such key 's' or consumer group 'g'":            NoGroup,

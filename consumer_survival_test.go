@@ -1,0 +1,109 @@
+package freshet_test
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/freshet/freshet"
+	"github.com/freshet/freshet/events"
+)
+
+func TestDeadConsumersEntriesAreTakenOver(t *testing.T) {
+	bus, server := start(t)
+	for n := range 20 {
+		publish(t, bus, user(n))
+	}
+	server.Do("XGROUP", "CREATE", userStream, "g", "0")
+	server.Do("XREADGROUP", "GROUP", "g", "dead", "COUNT", "12", "STREAMS", userStream, ">")
+	var got seen
+	c := bus.Consumer(quick("g"))
+	onUser(c, func(e *freshet.Event[events.UserCreated]) error {
+		got.add(fmt.Sprint(e.Data.UserID, " ", e.Attempt))
+		return nil
+	})
+	drain(t, c)
+	if l := got.list(); len(l) != 20 || !slices.Contains(l, "user-0 2") || !slices.Contains(l, "user-19 1") {
+		t.Errorf("handled %v", l)
+	}
+}
+
+func TestTrimmedPendingEntriesAreCountedAsLost(t *testing.T) {
+	bus, server := start(t)
+	for n := range 5 {
+		publish(t, bus, user(n))
+	}
+	server.Do("XGROUP", "CREATE", userStream, "g", "0")
+	server.Do("XREADGROUP", "GROUP", "g", "dead", "COUNT", "3", "STREAMS", userStream, ">")
+	server.Do("XTRIM", userStream, "MAXLEN", "2")
+	c := bus.Consumer(quick("g"))
+	onUser(c, func(*freshet.Event[events.UserCreated]) error { return nil })
+	drain(t, c)
+	if s := c.Stats(); s.Handled != 2 || s.LostTrimmed != 3 {
+		t.Errorf("stats %+v, want 2 handled and 3 lost", s)
+	}
+}
+
+func TestConsumerSurvivesTheLossOfEverything(t *testing.T) {
+	bus, server := start(t)
+	var got seen
+	c := bus.Consumer(quick("g"))
+	onUser(c, func(e *freshet.Event[events.UserCreated]) error { got.add(e.Data.UserID); return nil })
+	runConsumer(t, c)
+	publish(t, bus, user(1))
+	eventually(t, "first event, settled", func() bool {
+		return got.count() == 1 && pending(server, userStream, "g") == int64(0)
+	})
+	server.Do("FLUSHALL")
+	publish(t, bus, user(2))
+	eventually(t, "event after FLUSHALL, settled", func() bool {
+		return got.count() == 2 && pending(server, userStream, "g") == int64(0)
+	})
+	server.Do("XGROUP", "DESTROY", userStream, "g")
+	publish(t, bus, user(3))
+	eventually(t, "event after XGROUP DESTROY", func() bool { return got.count() >= 3 })
+	if l := got.list(); !slices.Equal(l, []string{"user-1", "user-2", "user-3"}) {
+		t.Errorf("handled %v: nothing may be replayed from before the cursor", l)
+	}
+}
+
+func TestConsumerSurvivesARestartOfTheServer(t *testing.T) {
+	bus, server := start(t, "--appendonly", "yes", "--appendfsync", "always")
+	var got seen
+	c := bus.Consumer(quick("g"))
+	onUser(c, func(e *freshet.Event[events.UserCreated]) error { got.add(e.Data.UserID); return nil })
+	runConsumer(t, c)
+	publish(t, bus, user(1))
+	eventually(t, "first event", func() bool { return got.count() == 1 })
+	server.Kill()
+	server.Restart()
+	eventually(t, "publish after the restart", func() bool {
+		_, err := bus.PublishMessage(t.Context(), freshet.Message{Tenant: tenant, Payload: user(2), Key: "k"})
+		return err == nil
+	})
+	eventually(t, "event after the restart", func() bool { return slices.Contains(got.list(), "user-2") })
+}
+
+func TestGracefulStopLeavesNothingPending(t *testing.T) {
+	bus, server := start(t)
+	for n := range 200 {
+		publish(t, bus, user(n))
+	}
+	var handled atomic.Int64
+	c := bus.Consumer(quick("g"))
+	onUser(c, func(*freshet.Event[events.UserCreated]) error {
+		time.Sleep(2 * time.Millisecond) // work
+		handled.Add(1)
+		return nil
+	})
+	r := runConsumer(t, c)
+	eventually(t, "some handled", func() bool { return handled.Load() > 20 })
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if n := pending(server, userStream, "g"); n != int64(0) {
+		t.Errorf("%v pending after a graceful stop", n)
+	}
+}
