@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,7 +19,7 @@ var refusalFaults = []fault{
 	{"F23", "the server is out of memory", true, outOfMemory},
 	{"F25", "the server loads its data", false, loading},
 	{"F27", "too few replicas", true, tooFewReplicas},
-	{"F41", "the server cannot save", false, cannotSave},
+	{"F41", "the server's disk is full", false, fullDisk},
 	{"F42", "permissions and password change", true, permissions},
 	{"F43", "the server takes no more clients", true, maxClients},
 }
@@ -108,18 +107,18 @@ func (t *trial) few(c *consumer) {
 	t.check(len(lines) > 0 && len(lines) <= 20, "%d warnings, such as\n%s", len(lines), strings.Join(lines[:min(5, len(lines))], "\n"))
 }
 
-// cannotSave: a full disk, as the server tells it: it takes no write.
-func cannotSave(t *trial) {
-	server := t.redis("--save", "3600 1")
+// fullDisk: the server has no room for its append-only file and takes no write.
+func fullDisk(t *trial) {
+	server, err := redistest.NewOnDisk(8<<20, durable("everysec")...)
+	t.must(err)
+	t.atEnd(server.Close)
 	l := t.load(server.URL())
 	c := t.consume(server.URL(), freshet.ConsumerConfig{Group: group}, nil)
 	t.many(l, 100)
 	t.settled(server, group, 10*time.Second)
-	obstacle := filepath.Join(t.do(server, "CONFIG", "GET", "dir").([]any)[1].(string), "dump.rdb")
-	t.must(os.Mkdir(obstacle, 0o700)) // the server's file cannot take this name
-	t.do(server, "BGSAVE")
+	server.FillDisk()
 	t.until("the server refuses to write", 10*time.Second, func() bool {
-		reply, refused := server.Do("SET", "k", "v").(redistest.Error)
+		reply, refused := server.Do("SET", "k", strings.Repeat("v", 4096)).(redistest.Error)
 		return refused && strings.HasPrefix(string(reply), "MISCONF")
 	})
 	for range 20 {
@@ -127,8 +126,7 @@ func cannotSave(t *trial) {
 		t.pass(100 * time.Millisecond)
 	}
 	t.unready(c)
-	t.must(os.Remove(obstacle))
-	t.do(server, "BGSAVE")
+	server.FreeDisk()
 	t.until("the server takes writes", 10*time.Second, func() bool { return server.Do("SET", "k", "v") == "OK" })
 	t.resumes(l, c, "a full disk")
 	t.settled(server, group, 10*time.Second)

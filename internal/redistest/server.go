@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,11 +18,12 @@ import (
 // Server is a redis-server process on a port of its own on the loopback
 // interface. It keeps nothing on disk unless its arguments say so.
 type Server struct {
-	args []string
-	env  []string // nil: this process's
-	port int
-	dir  string
-	cmd  *exec.Cmd
+	args   []string
+	env    []string // nil: this process's
+	within []string // command line that starts the server's
+	port   int
+	dir    string
+	cmd    *exec.Cmd
 }
 
 // Start starts a server that lives as long as the test. args are appended to
@@ -134,10 +136,11 @@ func (s *Server) loaded() bool {
 
 func (s *Server) start() error {
 	log := filepath.Join(s.dir, "log")
-	cmd := exec.Command("redis-server", append([]string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
+	line := slices.Concat(s.within, []string{
+		"redis-server", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
 		"--save", "", "--appendonly", "no", "--logfile", log,
-	}, s.args...)...)
+	}, s.args)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = s.env
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start redis-server: %w", err)
