@@ -39,7 +39,7 @@ func shardLost(t *trial, atMost time.Duration, harm, mend func(*redistest.Server
 	apart := t.consume(c.url, freshet.ConsumerConfig{Group: "apart", Streams: []string{whole}}, nil)
 	stop := t.start(l, 200)
 	t.steady(&both.journal, 50)
-	var slowest, longest time.Duration
+	var promoted, slowest, longest time.Duration
 	rounds := scaled(t, 3, 1)
 	for range rounds {
 		t.pass(2 * time.Second)
@@ -48,6 +48,8 @@ func shardLost(t *trial, atMost time.Duration, harm, mend func(*redistest.Server
 		struck := time.Now()
 		harm(victim)
 		c.away = victim
+		took := t.until("the shard has a master", 40*time.Second, func() bool { return c.master(broken) != nil })
+		promoted = max(promoted, took)
 		t.until("the shard's events are handled again", 40*time.Second, func() bool {
 			return slices.ContainsFunc(both.journal.since(struck.Add(time.Second)), func(r record) bool { return r.Stream == broken })
 		})
@@ -73,7 +75,8 @@ func shardLost(t *trial, atMost time.Duration, harm, mend func(*redistest.Server
 	t.unreplicated(200, rounds)
 	t.check(both.Stats().LostUnread == 0, "%d entries counted as trimmed, none were", both.Stats().LostUnread)
 	t.check(longest <= time.Second, "a consumer of the other shard waited for %v", longest)
-	t.note("consuming the shard waited for %v at most, a consumer of the other shard for %v", slowest.Round(time.Millisecond), longest.Round(time.Millisecond))
+	t.note("the cluster took %v at most to promote a replica, consuming the shard waited for %v, a consumer of the other shard for %v",
+		promoted.Round(time.Millisecond), slowest.Round(time.Millisecond), longest.Round(time.Millisecond))
 }
 
 // gaps returns the longest times, since a moment, between two entries of a

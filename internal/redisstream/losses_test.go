@@ -148,6 +148,39 @@ func TestOldCountsAreNoLoss(t *testing.T) {
 	}
 }
 
+// TestOlderCountsThanAtTheLastLookAreNoLoss: nor are those that are older than
+// what was read and newer than the last look.
+func TestOlderCountsThanAtTheLastLookAreNoLoss(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	c := open(t, server.URL())
+	add(t, c, s1, 40)
+	readBy := func(count string) {
+		server.Do("XREADGROUP", "GROUP", "g", "a", "COUNT", count, "STREAMS", s1, ">")
+	}
+	look := func() {
+		t.Helper()
+		if l := groupOf(t, c, redisstream.GroupConfig{Consumer: "b", Explicit: []string{s1}}).Losses(); l != (redisstream.Losses{}) {
+			t.Errorf("losses: %+v", l)
+		}
+	}
+	look()
+	readBy("5")
+	look()
+	readBy("5")
+	server.Do("BGREWRITEAOF") // writes the count into the file
+	eventually(t, "the file is written", func() bool {
+		return strings.Contains(server.Do("INFO", "persistence").(string), "aof_rewrite_in_progress:0")
+	})
+	readBy("25")
+	server.Restart()
+	if n := groupInfo(t, server, s1, "entries-read"); n != int64(10) {
+		t.Fatalf("entries-read is %v, want 10 of 35: the test shows nothing", n)
+	}
+	look()
+	readBy("5")
+	look()
+}
+
 // TestLostAcknowledgmentsAreCounted: what was settled and comes again, because
 // a group was moved back or a server forgot, is counted and logged once.
 func TestLostAcknowledgmentsAreCounted(t *testing.T) {

@@ -6,19 +6,22 @@
 -- consumer of the group.
 --
 -- What the group has read is not replicated, and not in the append-only file:
--- after a failover or a restart the count is missing, or an older one. It is
--- taken for a new beginning then.
+-- after a failover or a restart the count is missing, or an older one. So the
+-- counts of a server that has not made the last look, or was started since, are
+-- a new beginning. Where a server does not tell which it is, those are that are
+-- below what was read at the last look.
 --
 -- KEYS[1]  stream
--- KEYS[2]  what is kept of the group, a hash: read, its count when it was last
---          looked at; found, the losses in the counts; total, those of all time;
+-- KEYS[2]  what is kept of the group, a hash: run, the server that made the last
+--          look; read, the group's count then; found, the losses in the counts;
+--          total, those of all time;
 --          at and pending, as returned, of which it is created again should it
---          be destroyed
+--          be destroyed; rewound, where it was moved back to on purpose and when
 -- ARGV     group, greatest id that the caller was given or '0-0'
 -- Returns  entries lost unread, 1 when the caller's id is gone though nobody
 --          trimmed or deleted it: the server has lost its newest entries;
 --          the stream's last id, and of the group, empty where there is none:
---          last id delivered, lowest id pending, number of consumers
+--          last id delivered, lowest id pending up to it, number of consumers; rewound
 local stream = map(redis.call('XINFO', 'STREAM', KEYS[1]))
 local added, length, final = stream['entries-added'], stream.length, stream['last-generated-id']
 local first = length > 0 and stream['first-entry'][1]
@@ -31,7 +34,7 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   end
 end
 local at = group and group['last-delivered-id']
-local pending = group and redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1)[1]
+local pending = group and redis.call('XPENDING', KEYS[1], ARGV[1], '-', at, 1)[1] -- what lies above is given out again
 local kept = map(redis.call('HGETALL', KEYS[2]))
 local lowest = pending and pending[1] or ''
 if at and (kept.at ~= at or kept.pending ~= lowest) then
@@ -39,7 +42,7 @@ if at and (kept.at ~= at or kept.pending ~= lowest) then
 end
 local back = 0
 local function answer(lost)
-  return {lost, back, final, at or '', lowest, group and group.consumers or 0}
+  return {lost, back, final, at or '', lowest, group and group.consumers or 0, kept.rewound or ''}
 end
 if not added then
   return answer(0) -- the server counts nothing, before Redis 7
@@ -77,13 +80,15 @@ if not read then
 end
 local lost = math.max(0, added - read - unread)
 local found = tonumber(kept.found) or 0
+local about = redis.pcall('INFO', 'server') -- may be forbidden
+local run = type(about) == 'string' and string.match(about, 'run_id:(%x+)') or ''
 if not kept.read and not (first and below(at, first)) then
   found = lost -- of an earlier time, if at all
-elseif kept.read and read < tonumber(kept.read) or lost < found then
+elseif kept.read and ((kept.run or run) ~= run or read < tonumber(kept.read)) or lost < found then
   found = lost -- the counts began anew
 end
-if tonumber(kept.read) ~= read or tonumber(kept.found) ~= lost then
-  redis.call('HSET', KEYS[2], 'read', read, 'found', lost)
+if kept.run ~= run or tonumber(kept.read) ~= read or tonumber(kept.found) ~= lost then
+  redis.call('HSET', KEYS[2], 'run', run, 'read', read, 'found', lost)
 end
 if lost > found then
   redis.call('HINCRBY', KEYS[2], 'total', lost - found)
