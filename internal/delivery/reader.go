@@ -386,7 +386,7 @@ func (e *Engine) fetchFailed(err error) {
 		return // mended by the transport, which has reported it
 	}
 	r.fault.begin(e.log, "reading", err)
-	e.wait(retryWait(r.failures))
+	e.wait(readWait(r.failures))
 }
 
 // wait lets the next fetch wait.

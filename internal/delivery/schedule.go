@@ -20,6 +20,15 @@ func retryWait(n int) time.Duration {
 	return d/2 + rand.N(d/2)
 }
 
+// readWait is retryWait for reads. Those of the first ten seconds are made often:
+// a server that was replaced is noticed soon.
+func readWait(n int) time.Duration {
+	if n > 25 {
+		return retryWait(n)
+	}
+	return min(retryWait(n), 400*time.Millisecond)
+}
+
 // doubled returns lowest doubled n-1 times, at most highest.
 func doubled(n int, lowest, highest time.Duration) time.Duration {
 	d := lowest

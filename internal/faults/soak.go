@@ -140,14 +140,36 @@ func (s *soak) harm() {
 	s.counts[kind.name]++
 }
 
+// mortal chooses one of the workers that faults happen to. It starts them again
+// that have ended by themselves, as a supervisor does: a process that cannot
+// reach the server when it starts ends.
+func (s *soak) mortal() int {
+	for i, w := range s.mortals {
+		if !w.ended() {
+			continue
+		}
+		s.check(w.unreached(), "a worker ended by itself: %s", tail(w.log.String()))
+		s.counts["worker did not reach the server at its start"]++
+		s.mortals[i] = s.worker(s.cfg)
+	}
+	return s.rand.IntN(len(s.mortals))
+}
+
+// unreached tells whether a worker ended because it did not reach the server
+// when it started.
+func (w *worker) unreached() bool {
+	log := w.log.String()
+	return w.cmd.ProcessState.ExitCode() == 1 && (!strings.Contains(log, "msg=counts") || strings.Contains(log, "{Handled:0 "))
+}
+
 func (s *soak) kill() {
-	i := s.rand.IntN(len(s.mortals))
+	i := s.mortal()
 	s.mortals[i].kill()
 	s.mortals[i] = s.worker(s.cfg)
 }
 
 func (s *soak) terminate() {
-	i := s.rand.IntN(len(s.mortals))
+	i := s.mortal()
 	w := s.mortals[i]
 	s.signal(w, syscall.SIGTERM)
 	s.until("a worker ends that was told to", 30*time.Second, w.ended)
@@ -156,7 +178,7 @@ func (s *soak) terminate() {
 }
 
 func (s *soak) freeze() {
-	w := s.mortals[s.rand.IntN(len(s.mortals))]
+	w := s.mortals[s.mortal()]
 	s.signal(w, syscall.SIGSTOP)
 	s.pass(s.between(0, 2*s.cfg.Lease))
 	s.signal(w, syscall.SIGCONT)

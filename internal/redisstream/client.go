@@ -32,7 +32,7 @@ const (
 	askGap  = 500 * time.Millisecond
 	// How often the map of a cluster is fetched. A node that has stopped
 	// answering tells nobody that another serves its slots now.
-	mapRefresh = time.Second
+	mapRefresh = 100 * time.Millisecond
 )
 
 // Client is a connection to one server, to a cluster or to a master that is

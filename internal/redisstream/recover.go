@@ -145,7 +145,7 @@ func (g *Group) patience(stream string) time.Duration {
 	if s == nil || s.unanswered == 0 {
 		return silence
 	}
-	return min(500*time.Millisecond+time.Duration(s.unanswered-1)*100*time.Millisecond, silence)
+	return min(300*time.Millisecond+time.Duration(s.unanswered-1)*100*time.Millisecond, silence)
 }
 
 func (g *Group) delivered(name string) wire.ID {
