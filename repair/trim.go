@@ -185,8 +185,8 @@ func (r *Repairer) watchMemory(ctx context.Context, report *TrimReport) {
 		names[i] = s.Stream
 	}
 	for i, bytes := range r.client.MemoryUsage(ctx, names) {
-		if bytes > 0 {
-			report.Largest = append(report.Largest, StreamMemory{names[i], bytes})
+		if bytes.Value > 0 {
+			report.Largest = append(report.Largest, StreamMemory{names[i], bytes.Value})
 		}
 	}
 	slices.SortStableFunc(report.Largest, func(a, b StreamMemory) int { return cmp.Compare(b.Bytes, a.Bytes) })

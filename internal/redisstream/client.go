@@ -41,6 +41,7 @@ const (
 type Client struct {
 	rc      rueidis.Client
 	cluster bool
+	target  Target
 	log     *slog.Logger
 }
 
@@ -66,7 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	c, err := connect(ctx, option, a, log)
 	if err != nil {
 		if a.tls && ClassOf(err) == Unreachable && !NotSent(err) {
-			err = fmt.Errorf("%w (after the TLS handshake: the server may ask for another client certificate)", err)
+			err = handshakeError{fmt.Errorf("%w (after the TLS handshake: the server may ask for another client certificate)", err)}
 		}
 		return nil, fmt.Errorf("redis: connect: %w", err)
 	}
@@ -74,8 +75,12 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 		c.Close()
 		return nil, fmt.Errorf("redis: %w", err)
 	}
+	c.target = targetOf(a, cfg)
 	return c, nil
 }
+
+// Target tells what the client connects to.
+func (c *Client) Target() Target { return c.target }
 
 // Close ends the connections.
 func (c *Client) Close() { c.rc.Close() }
@@ -156,7 +161,7 @@ func dial(ctx context.Context, network, addr string, d *net.Dialer, cfg *tls.Con
 	secure := tls.Client(conn, cfg)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("tls handshake with %s: %w", addr, err)
+		return nil, handshakeError{fmt.Errorf("tls handshake with %s: %w", addr, err)}
 	}
 	return secure, nil
 }

@@ -15,11 +15,14 @@ import (
 var (
 	//go:embed lua/redrive.lua
 	redriveText string
+	//go:embed lua/redrive_edited.lua
+	redriveEditedText string
 	//go:embed lua/store_letters.lua
 	storeLettersText string
 
-	redriveScript      = newScript(redriveText)
-	storeLettersScript = newScript(storeLettersText)
+	redriveScript       = newScript(redriveText)
+	redriveEditedScript = newScript(redriveEditedText)
+	storeLettersScript  = newScript(storeLettersText)
 )
 
 // MaxLetterFields bounds the fields of a dead letter, its own included: Lua
@@ -130,6 +133,22 @@ func (c *Client) Redrive(ctx context.Context, stream, group string, ids []wire.I
 		results[i] = Redriven(n)
 	}
 	return results, nil
+}
+
+// RedriveEdited is Redrive of one dead letter with fields in the place of the
+// original's.
+func (c *Client) RedriveEdited(ctx context.Context, stream, group string, id wire.ID, fields []events.Field) (Redriven, error) {
+	args := make([]string, 0, 1+2*len(fields))
+	args = append(args, id.String())
+	for _, f := range fields {
+		args = append(args, f.Name, f.Value)
+	}
+	keys := []string{DeadLetterKey(stream, group), RetryKey(stream, group)}
+	answer, err := c.run(ctx, redriveEditedScript, keys, args...).AsInt64()
+	if err != nil {
+		return 0, fmt.Errorf("redrive an edited dead letter of %s to group %s: %w", stream, group, err)
+	}
+	return Redriven(answer), nil
 }
 
 // DropLetters deletes dead letters of a group and returns how many were there.

@@ -37,6 +37,14 @@ type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
 
+// handshakeError is the failure to agree on encryption.
+type handshakeError struct{ error }
+
+func (e handshakeError) Unwrap() error { return e.error }
+
+// HandshakeFailed tells whether a server was there and TLS was not.
+func HandshakeFailed(err error) bool { return errors.As(err, new(handshakeError)) }
+
 // notSentError is a command that was not handed to a connection.
 type notSentError struct{ error }
 

@@ -1,7 +1,6 @@
 package redisstream
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,12 +62,14 @@ type stream struct {
 	wrongType  bool                 // set aside: the key holds something else
 	joined     bool                 // the group on it has this consumer, unless it is another group by now
 	floor      wire.ID              // everything up to it was settled by the group at the last look
-	shared     bool                 // the group had other consumers then
+	alone      bool                 // the group had no other consumer then
+	entered    int64                // how often consumers had entered it then
 	delivered  wire.ID              // greatest id handed out
 	open       map[wire.ID]struct{} // handed out, not settled
 	unanswered int                  // calls in a row that got no answer
 	unsure     bool                 // entries may be pending here that were never handed out
 	lostAcks   int64                // entries that were settled and handed out again
+	rewound    string               // where the group was moved back to last on purpose, and when; see place.lua
 	clock      clock                // of its server
 }
 
@@ -150,21 +151,25 @@ func (g *Group) join(ctx context.Context, names []string, start string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	floors, err := g.floors(ctx, names)
+	kept, err := g.kept(ctx, names)
 	if err != nil {
 		return err
 	}
 	cmds := make([]rueidis.Completed, len(names))
 	for i, name := range names {
-		cmds[i] = g.createGroup(name, cmp.Or(floors[i], start))
+		at := start
+		if kept[i].Known {
+			at = kept[i].Settled.String()
+		}
+		cmds[i] = g.createGroup(name, at)
 	}
 	var errs []error
 	for i, reply := range g.c.doMulti(ctx, cmds...) {
 		err := reply.Error()
 		switch {
 		case err == nil, rueidis.IsRedisBusyGroup(err):
-			if err == nil && floors[i] != "" {
-				g.noteRecreated(names[i], floors[i])
+			if err == nil && kept[i].Known {
+				g.noteRecreated(names[i], kept[i].Settled)
 			}
 			g.subscribe(names[i], false)
 		case ClassOf(err) == WrongType:
@@ -178,65 +183,73 @@ func (g *Group) join(ctx context.Context, names []string, start string) error {
 	return errors.Join(append(errs, g.enter(ctx, names))...)
 }
 
-// floors returns where a group that was there before is to begin again: the id
-// up to which it had settled everything when a consumer last looked, as
-// look.lua keeps it; "" where it was not there, or the stream is another one.
-func (g *Group) floors(ctx context.Context, names []string) ([]string, error) {
-	cmds := make([]rueidis.Completed, len(names))
+// kept returns what is known of the group on streams, should it be gone. It is
+// not known where it was never there, or the stream is another one by now.
+func (g *Group) kept(ctx context.Context, names []string) ([]Kept, error) {
+	refs := make([]GroupRef, len(names))
 	for i, name := range names {
-		cmds[i] = g.c.rc.B().Hmget().Key(StateKey(name, g.cfg.Group)).Field("at", "pending").Build()
+		refs[i] = GroupRef{name, g.cfg.Group}
 	}
-	floors := make([]string, len(names))
-	for i, reply := range g.c.doMulti(ctx, cmds...) {
-		kept, err := reply.AsStrSlice()
-		if ClassOf(err) == NoPerm {
+	all, err := g.c.Kept(ctx, refs)
+	if ClassOf(err) == NoPerm {
+		return make([]Kept, len(names)), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range names {
+		if !all[i].Known {
 			continue
 		}
-		if err != nil {
-			return nil, fmt.Errorf("look up group on %s: %w", names[i], err)
-		}
-		if kept[0] == "" {
-			continue
-		}
-		floor, err := wire.ParseID(cmp.Or(kept[1], kept[0]))
-		if err != nil {
-			return nil, fmt.Errorf("look up group on %s: %w", names[i], err)
-		}
-		if kept[1] != "" {
-			floor = floor.Prev()
-		}
-		last, err := g.c.Last(ctx, names[i])
-		if err == nil && floor.Compare(last) <= 0 {
-			floors[i] = floor.String()
-		}
+		last, err := g.c.Last(ctx, name)
+		all[i].Known = err == nil && all[i].Settled.Compare(last) <= 0
 	}
-	return floors, nil
+	return all, nil
 }
 
 // enter makes this consumer one of the group on streams, before it reads. A
-// group that does not have it later is another one; see rejoin.
+// group that does not have it later is another one; see rejoin. That somebody
+// entered is counted beside the group, where it outlives it.
 func (g *Group) enter(ctx context.Context, names []string) error {
 	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !g.subscribed(name) })
 	if len(names) == 0 {
 		return nil
 	}
-	cmds := make([]rueidis.Completed, len(names))
-	for i, name := range names {
-		cmds[i] = g.createConsumer(name)
+	cmds := make([]rueidis.Completed, 0, 2*len(names))
+	for _, name := range names {
+		cmds = append(cmds, g.countEntry(name), g.createConsumer(name))
 	}
 	// Not given up: it might have its effect after this consumer has left.
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), silence, errNoAnswer)
 	defer cancel()
 	var errs []error
-	for i, reply := range g.c.doMulti(ctx, cmds...) {
-		switch err := reply.Error(); {
+	replies := g.c.doMulti(ctx, cmds...)
+	for i, name := range names {
+		g.noteEntry(name, replies[2*i])
+		switch err := replies[2*i+1].Error(); {
 		case err == nil:
-			g.setJoined(names[i], true)
+			g.setJoined(name, true)
 		case ClassOf(err) != NoPerm && ClassOf(err) != OutOfMemory && ClassOf(err) != NoGroup:
-			errs = append(errs, fmt.Errorf("join group on %s: %w", names[i], err))
+			errs = append(errs, fmt.Errorf("join group on %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// countEntry counts that a consumer enters the group on a stream.
+func (g *Group) countEntry(stream string) rueidis.Completed {
+	return g.c.rc.B().Hincrby().Key(StateKey(stream, g.cfg.Group)).Field("entered").Increment(1).Build()
+}
+
+// noteEntry takes the answer to countEntry: where nobody else has entered since
+// the last look, the count is as good as looked at again.
+func (g *Group) noteEntry(name string, reply rueidis.RedisResult) {
+	n, err := reply.AsInt64()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := g.streams[name]; s != nil && err == nil && n == s.entered+1 {
+		s.entered = n
+	}
 }
 
 func (g *Group) setJoined(name string, joined bool) {
@@ -339,11 +352,11 @@ func (g *Group) notOurs(refs ...wire.Ref) {
 	}
 }
 
-// cursor returns the id that everything up to has been settled, as far as
-// this consumer knows, and the lowest id that it has not settled (zero: none).
-// Of a group that others are in, it knows what was settled at the last look;
-// else what it did itself, or found when it came.
-func (g *Group) cursor(name string) (cursor, lowest wire.ID) {
+// cursor returns the id that everything up to has been settled, and the lowest
+// id that this consumer has not settled (zero: none). Where nobody else can have
+// had entries in hand, that is what this consumer did itself, or found when it
+// came; else what was settled at the last look, its own or the one that is kept.
+func (g *Group) cursor(name string, k Kept) (cursor, lowest wire.ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.streams[name]
@@ -355,15 +368,20 @@ func (g *Group) cursor(name string) (cursor, lowest wire.ID) {
 			lowest = id
 		}
 	}
+	floor := s.floor
+	if k.Known && k.Settled.Compare(floor) > 0 {
+		floor = k.Settled
+	}
 	cursor = s.delivered
 	if cursor == (wire.ID{}) {
-		cursor = s.floor
+		cursor = floor
 	}
 	if lowest != (wire.ID{}) {
 		cursor = lowest.Prev()
 	}
-	if s.shared && s.floor.Compare(cursor) < 0 {
-		cursor = s.floor
+	alone := s.alone && (!k.Known || k.Entered == s.entered)
+	if !alone && floor.Compare(cursor) < 0 {
+		cursor = floor
 	}
 	return cursor, lowest
 }

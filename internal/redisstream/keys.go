@@ -30,8 +30,8 @@ func own(key string) bool {
 	return strings.HasPrefix(key, "{") || strings.HasPrefix(key, "freshet:")
 }
 
-// isGlob tells a pattern from a plain key.
-func isGlob(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
+// IsGlob tells a pattern from a plain key.
+func IsGlob(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
 
 // Keys returns the streams that the patterns name, sorted: Redis globs are
 // resolved against the streams that exist now, plain keys stand for
@@ -41,7 +41,7 @@ func (c *Client) Keys(ctx context.Context, patterns []string) ([]string, error) 
 	found := map[string]bool{}
 	var globs []string
 	for _, p := range patterns {
-		if isGlob(p) {
+		if IsGlob(p) {
 			globs = append(globs, p)
 		} else {
 			found[p] = true
@@ -73,17 +73,22 @@ func matches(glob, key string) bool {
 	return ok && err == nil
 }
 
-// eachStream calls fn for every key that holds a stream, at least once. In a
-// cluster all nodes are asked: replicas repeat what their masters say, and a
-// node that is down has no streams that could be read.
+// eachStream calls fn for every key that holds a stream, at least once.
 func (c *Client) eachStream(ctx context.Context, fn func(key string)) error {
+	return c.eachKey(ctx, "*", "stream", fn)
+}
+
+// eachKey calls fn for every key of a type that matches a glob, at least once.
+// In a cluster all nodes are asked: replicas repeat what their masters say, and
+// a node that is down has no keys that could be read.
+func (c *Client) eachKey(ctx context.Context, glob, kind string, fn func(key string)) error {
 	if !c.cluster {
-		return c.scan(ctx, c.rc, fn)
+		return c.scan(ctx, c.rc, glob, kind, fn)
 	}
 	var errs []error
 	nodes := c.rc.Nodes()
 	for _, node := range nodes {
-		if err := c.scan(ctx, node, fn); err != nil {
+		if err := c.scan(ctx, node, glob, kind, fn); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -93,10 +98,10 @@ func (c *Client) eachStream(ctx context.Context, fn func(key string)) error {
 	return errors.Join(errs...)
 }
 
-func (c *Client) scan(ctx context.Context, node rueidis.Client, fn func(key string)) error {
+func (c *Client) scan(ctx context.Context, node rueidis.Client, glob, kind string, fn func(key string)) error {
 	n := &Client{rc: node}
 	for cursor := uint64(0); ; {
-		page, err := n.do(ctx, node.B().Scan().Cursor(cursor).Count(1000).Type("stream").Build()).AsScanEntry()
+		page, err := n.do(ctx, node.B().Scan().Cursor(cursor).Match(glob).Count(1000).Type(kind).Build()).AsScanEntry()
 		if err != nil {
 			return err
 		}

@@ -82,6 +82,7 @@ func (g *Group) lookForLosses(ctx context.Context) error {
 	for i, reply := range g.c.runAll(ctx, lookScript, calls) {
 		look, err := parseLook(reply)
 		if err == nil {
+			g.noteRewind(names[i], look.rewound)
 			g.noteLook(names[i], look)
 		}
 		if err != nil && ClassOf(err) != NoGroup {
@@ -100,6 +101,8 @@ type look struct {
 	at        wire.ID // last delivered
 	pending   wire.ID // the lowest; zero: none
 	consumers int64
+	rewound   string // see stream.rewound
+	entered   int64  // how often consumers have entered the group
 }
 
 func parseLook(reply rueidis.RedisResult) (look, error) {
@@ -107,11 +110,11 @@ func parseLook(reply rueidis.RedisResult) (look, error) {
 	if err != nil {
 		return look{}, err
 	}
-	if len(parts) != 6 {
-		return look{}, fmt.Errorf("script returned %d parts, want 6", len(parts))
+	if len(parts) != 8 {
+		return look{}, fmt.Errorf("script returned %d parts, want 8", len(parts))
 	}
 	var l look
-	var errs [6]error
+	var errs [8]error
 	l.unread, errs[0] = parts[0].AsInt64()
 	back, err := parts[1].AsInt64()
 	l.setBack, errs[1] = back == 1, err
@@ -124,6 +127,8 @@ func parseLook(reply rueidis.RedisResult) (look, error) {
 	errs[3] = err
 	l.pending, errs[4] = idOf(parts[4])
 	l.consumers, errs[5] = parts[5].AsInt64()
+	l.rewound, errs[6] = parts[6].ToString()
+	l.entered, errs[7] = parts[7].AsInt64()
 	return l, errors.Join(errs[:]...)
 }
 
@@ -137,7 +142,7 @@ func (g *Group) noteLook(stream string, l look) {
 		s.delivered = l.end
 	}
 	if l.found {
-		s.floor, s.shared = l.at, l.consumers > 1
+		s.floor, s.alone, s.entered = l.at, l.consumers <= 1, l.entered
 		if l.pending != (wire.ID{}) {
 			s.floor = l.pending.Prev()
 		}
@@ -158,26 +163,34 @@ func (g *Group) noteLook(stream string, l look) {
 // countLostAcks counts those of the entries that were handed out before, and
 // settled, as far as this consumer knows: their acknowledgments are lost. It is
 // called before the entries are noted.
-func (g *Group) countLostAcks(entries []wire.Entry) {
+func (g *Group) countLostAcks(ctx context.Context, entries []wire.Entry) {
+	g.noticeRewinds(ctx, entries)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i := range entries {
 		e := &entries[i]
+		if !g.settledBefore(e) {
+			continue
+		}
 		s := g.streams[e.Stream]
-		if s == nil || s.unsure || e.ID.Compare(s.delivered) > 0 {
-			continue
-		}
-		_, open := s.open[e.ID]
-		_, just := g.settledMeanwhile[e.Ref()]
-		if open || just {
-			continue
-		}
 		if s.lostAcks++; s.lostAcks == 1 {
-			g.log.Warn("entries that were settled are delivered again: the server has lost acknowledgments, or the group was moved back",
+			g.log.Warn("entries that were settled are delivered again: the server has lost acknowledgments, or the group was moved back by a command that is none of the project's",
 				"stream", e.Stream, "group", g.cfg.Group, "first_id", e.ID.String())
 		}
 		g.losses.acks.Add(1)
 	}
+}
+
+// settledBefore tells whether an entry was handed out before and settled, as
+// far as this consumer knows. g.mu is held.
+func (g *Group) settledBefore(e *wire.Entry) bool {
+	s := g.streams[e.Stream]
+	if s == nil || s.unsure || e.ID.Compare(s.delivered) > 0 {
+		return false
+	}
+	_, open := s.open[e.ID]
+	_, just := g.settledMeanwhile[e.Ref()]
+	return !open && !just
 }
 
 // setUnsure says whether entries may be pending with this consumer that it was

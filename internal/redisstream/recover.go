@@ -61,7 +61,11 @@ func (g *Group) recreateOn(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	cursor, lowest := g.cursor(name)
+	kept, err := g.kept(ctx, []string{name})
+	if err != nil {
+		return err
+	}
+	cursor, lowest := g.cursor(name, kept[0])
 	if found {
 		return g.rejoin(ctx, name, at, lowest)
 	}
@@ -83,13 +87,13 @@ func (g *Group) recreateOn(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	g.noteRecreated(name, cursor.String())
+	g.noteRecreated(name, cursor)
 	return g.enter(ctx, []string{name})
 }
 
-func (g *Group) noteRecreated(stream, at string) {
+func (g *Group) noteRecreated(stream string, at wire.ID) {
 	g.losses.recreated.Add(1)
-	g.log.Warn("group or stream was gone, created again", "stream", stream, "group", g.cfg.Group, "at", at)
+	g.log.Warn("group or stream was gone, created again", "stream", stream, "group", g.cfg.Group, "at", at.String())
 }
 
 // rejoin looks whether a group that is there is the one that this consumer was
@@ -102,7 +106,9 @@ func (g *Group) rejoin(ctx context.Context, name string, at, lowest wire.ID) err
 	if !joined {
 		return nil
 	}
-	created, err := g.c.do(ctx, g.createConsumer(name)).AsInt64()
+	replies := g.c.doMulti(ctx, g.countEntry(name), g.createConsumer(name))
+	g.noteEntry(name, replies[0])
+	created, err := replies[1].AsInt64()
 	if err != nil || created == 0 || lowest == (wire.ID{}) || lowest.Compare(at) > 0 {
 		return err
 	}

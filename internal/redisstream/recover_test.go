@@ -258,6 +258,31 @@ func TestASharedGroupIsCreatedAgainWhereAllHadSettled(t *testing.T) {
 	}
 }
 
+// TestAGroupIsCreatedAgainBeforeWhatOneHeldThatCameLater: nor after what was in
+// the hands of a consumer that came after its last look, and has died.
+func TestAGroupIsCreatedAgainBeforeWhatOneHeldThatCameLater(t *testing.T) {
+	c, server := start(t)
+	a := group(t, c, "a") // looks, and is alone
+	add(t, c, s1, 4)
+	if err := a.Ack(t.Context(), refs(read(t, a, 10))); err != nil {
+		t.Fatal(err)
+	}
+	dies := group(t, c, "dies")
+	want := add(t, c, s1, 3)
+	read(t, dies, 10)
+	add(t, c, s1, 2)
+	if err := a.Ack(t.Context(), refs(read(t, a, 10))); err != nil {
+		t.Fatal(err)
+	}
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	if _, err := a.Read(t.Context(), a.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("read: %v", err)
+	}
+	if got := read(t, a, 10); len(got) != 5 || got[0].ID != want[0] {
+		t.Errorf("%d entries come again, want those from %v on: %v", len(got), want[0], got)
+	}
+}
+
 // TestANewConsumerDoesNotReplay: one that has read nothing yet creates the
 // group again where it found it, not at the beginning.
 func TestANewConsumerDoesNotReplay(t *testing.T) {

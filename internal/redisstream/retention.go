@@ -205,20 +205,3 @@ func (c *Client) LastSeen(ctx context.Context, stream, group string) (idle time.
 	}
 	return time.Duration(least) * time.Millisecond, len(list), nil
 }
-
-// MemoryUsage estimates the bytes that each stream takes on its server; 0
-// where the server does not tell, and for streams that do not exist.
-func (c *Client) MemoryUsage(ctx context.Context, streams []string) []int64 {
-	cmds := make([]rueidis.Completed, len(streams))
-	for i, s := range streams {
-		cmds[i] = c.rc.B().MemoryUsage().Key(s).Samples(5).Build()
-	}
-	sizes := make([]int64, len(streams))
-	if len(streams) == 0 {
-		return sizes
-	}
-	for i, reply := range c.doMulti(ctx, cmds...) {
-		sizes[i], _ = reply.AsInt64()
-	}
-	return sizes
-}

@@ -259,7 +259,7 @@ func TestMemoryUsage(t *testing.T) {
 	c, s := start(t)
 	aged(t, s, s1, day, 3000)
 	sizes := c.MemoryUsage(t.Context(), []string{s2, s1})
-	if sizes[0] != 0 || sizes[1] < 3000 {
-		t.Errorf("%d", sizes)
+	if sizes[0].Value != 0 || sizes[0].Err != nil || sizes[1].Value < 3000 {
+		t.Errorf("%v", sizes)
 	}
 }

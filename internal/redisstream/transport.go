@@ -43,7 +43,7 @@ func (g *Group) Read(ctx context.Context, streams []string, count int, block tim
 		})
 		if err == nil {
 			g.lookForLossesIfDue(ctx) // with what was handed out before
-			g.countLostAcks(entries)
+			g.countLostAcks(ctx, entries)
 			g.handedOut(entries)
 			return entries, g.resolveRetriesOf(ctx, entries)
 		}
@@ -65,7 +65,7 @@ func (g *Group) Own(ctx context.Context, stream string, after wire.ID, count int
 		return delivery.Pending{}, g.failure(ctx, "own pending entries of "+stream, err, stream)
 	}
 	g.answered(stream)
-	g.countLostAcks(page.Entries)
+	g.countLostAcks(ctx, page.Entries)
 	g.handedOut(page.Entries)
 	if len(page.Entries)+len(page.Trimmed) < count || page.Next == lastID {
 		page.Next = wire.ID{}

@@ -164,11 +164,14 @@ func (a *address) exposed() bool {
 		return false
 	}
 	for _, h := range a.hosts {
-		host, _, _ := net.SplitHostPort(h)
-		ip, err := netip.ParseAddr(host)
-		if host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		if host, _, _ := net.SplitHostPort(h); !isLoopback(host) {
 			return true
 		}
 	}
 	return false
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }

@@ -16,12 +16,14 @@
 --          look; read, the group's count then; found, the losses in the counts;
 --          total, those of all time;
 --          at and pending, as returned, of which it is created again should it
---          be destroyed; rewound, where it was moved back to on purpose and when
+--          be destroyed; rewound, where it was moved back to on purpose and when;
+--          entered, how often consumers have entered the group
 -- ARGV     group, greatest id that the caller was given or '0-0'
 -- Returns  entries lost unread, 1 when the caller's id is gone though nobody
 --          trimmed or deleted it: the server has lost its newest entries;
 --          the stream's last id, and of the group, empty where there is none:
---          last id delivered, lowest id pending up to it, number of consumers; rewound
+--          last id delivered, lowest id pending up to it, number of consumers; rewound;
+--          entered
 local stream = map(redis.call('XINFO', 'STREAM', KEYS[1]))
 local added, length, final = stream['entries-added'], stream.length, stream['last-generated-id']
 local first = length > 0 and stream['first-entry'][1]
@@ -42,7 +44,8 @@ if at and (kept.at ~= at or kept.pending ~= lowest) then
 end
 local back = 0
 local function answer(lost)
-  return {lost, back, final, at or '', lowest, group and group.consumers or 0, kept.rewound or ''}
+  return {lost, back, final, at or '', lowest, group and group.consumers or 0, kept.rewound or '',
+    tonumber(kept.entered) or 0}
 end
 if not added then
   return answer(0) -- the server counts nothing, before Redis 7
