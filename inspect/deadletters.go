@@ -188,20 +188,26 @@ func among(names []string, name string) bool {
 }
 
 func (l *DeadLetter) isCalled(id string) bool {
-	switch id {
-	case "":
-		return false
-	case l.ID, l.EntryID, l.Envelope.Identity:
-		return true
-	}
-	quoted, _ := json.Marshal(id) // as it stands in era v0
-	for _, f := range l.Envelope.Fields {
+	return id != "" && (id == l.ID || id == l.EntryID || isCalled(l.Envelope, id))
+}
+
+// isCalled tells whether an event has the id, whatever stream it is on.
+func isCalled(e *events.Envelope, id string) bool {
+	return slices.Contains(namesOf(e), id)
+}
+
+// namesOf returns the ids that an event may be called by.
+func namesOf(e *events.Envelope) []string {
+	names := []string{e.Identity}
+	for _, f := range e.Fields {
 		switch f.Name {
 		case "eventId", "acknowledgmentId", "messageId":
-			if f.Value == id || f.Value == string(quoted) {
-				return true
+			var unquoted string // as it stands in era v0
+			if json.Unmarshal([]byte(f.Value), &unquoted) == nil {
+				names = append(names, unquoted)
 			}
+			names = append(names, f.Value)
 		}
 	}
-	return false
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }

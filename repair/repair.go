@@ -27,6 +27,13 @@ func Open(ctx context.Context, cfg freshet.Config) (*Repairer, error) {
 // Close ends the connections.
 func (r *Repairer) Close() { r.client.Close() }
 
+// Streams returns the streams that the patterns name, sorted: of Redis globs
+// those that exist, without the project's own keys; a plain key stands for
+// itself.
+func (r *Repairer) Streams(ctx context.Context, patterns []string) ([]string, error) {
+	return r.client.Keys(ctx, patterns)
+}
+
 // letters are dead letters of one stream and group.
 type letters struct {
 	stream, group string

@@ -17,11 +17,16 @@ func Open(ctx context.Context, cfg freshet.Config) (*redisstream.Client, error) 
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	return redisstream.Open(ctx, Config(cfg))
+}
+
+// Config is what Open connects by.
+func Config(cfg freshet.Config) redisstream.Config {
 	log := cfg.Log
 	if log == nil {
 		log = slog.Default()
 	}
-	return redisstream.Open(ctx, redisstream.Config{
+	return redisstream.Config{
 		URL:          cfg.URL,
 		PasswordFile: cfg.PasswordFile,
 		CAFile:       cfg.TLSCA,
@@ -29,5 +34,5 @@ func Open(ctx context.Context, cfg freshet.Config) (*redisstream.Client, error) 
 		KeyFile:      cfg.TLSKey,
 		ClientName:   cmp.Or(cfg.App, "freshet"),
 		Log:          log,
-	})
+	}
 }
