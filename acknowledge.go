@@ -33,7 +33,7 @@ func (o *observer) Settled(ctx context.Context, s delivery.Settlement) error {
 }
 
 func (o *observer) Retried(m *delivery.Message, err error, after time.Duration) {
-	o.log.Warn("handler failed, will retry", "stream", m.Envelope.Stream, "id", m.Envelope.ID,
+	o.log.Warn("handler failed, will retry", "stream", m.Envelope.Stream, "id", m.Envelope.ID, "event_id", m.Envelope.Identity,
 		"type", m.Envelope.TypeName(), "tenant", m.Envelope.Tenant, "attempt", m.Attempt, "after", after, "error", err)
 }
 

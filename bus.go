@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/internal/redisstream"
 	"github.com/freshet/freshet/internal/wire"
@@ -38,6 +40,11 @@ type Config struct {
 
 	// PublishTimeout bounds a publish whose context has no deadline. Default 5 s.
 	PublishTimeout time.Duration
+
+	// Tracer makes a span of each publish, and of each call of a handler, which
+	// links to the span that published the event. Default: none, but an event
+	// carries the span of its publish's context all the same.
+	Tracer trace.Tracer
 
 	// Log receives what the bus does on its own: reconnects, recreated
 	// groups, dead letters. Never payloads or secrets. Default slog.Default().

@@ -303,6 +303,11 @@ func (c *Consumer) Stats() Stats {
 	return s
 }
 
+// ErrStuck is the error of [Consumer.Ready] that only a restart mends: the
+// consumer's loop does not turn. All else that keeps a consumer from being
+// ready passes, or is for somebody else to mend.
+var ErrStuck = delivery.ErrStuck
+
 // Ready returns nil while the consumer makes progress, or stands by for the
 // one that is active, and otherwise what keeps it from that: it has not
 // started, the server cannot be reached or refuses to be read, a dependency

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/internal/redisstream"
 	"github.com/freshet/freshet/internal/wire"
@@ -77,6 +75,13 @@ func (b *Bus) PublishMessage(ctx context.Context, m Message) (Receipt, error) {
 }
 
 func (b *Bus) publish(ctx context.Context, m Message, to adder) (Receipt, error) {
+	ctx, span := b.startSend(ctx, 1)
+	receipt, err := b.send(ctx, m, to)
+	endSend(span, []PublishResult{{receipt, err}})
+	return receipt, err
+}
+
+func (b *Bus) send(ctx context.Context, m Message, to adder) (Receipt, error) {
 	addition, receipt, err := b.encode(ctx, m)
 	if err != nil {
 		return Receipt{}, err
@@ -101,6 +106,13 @@ type PublishResult struct {
 // independent: results has one answer for each, in order, and an invalid one
 // holds no other back. Messages of one stream keep their order.
 func (b *Bus) PublishBatch(ctx context.Context, messages []Message) []PublishResult {
+	ctx, span := b.startSend(ctx, len(messages))
+	results := b.sendBatch(ctx, messages)
+	endSend(span, results)
+	return results
+}
+
+func (b *Bus) sendBatch(ctx context.Context, messages []Message) []PublishResult {
 	results := make([]PublishResult, len(messages))
 	additions := make([]redisstream.Addition, 0, len(messages))
 	index := make([]int, 0, len(messages)) // of each addition's message
@@ -164,14 +176,4 @@ func (b *Bus) publishError(r Receipt, err error) *PublishError {
 		outcome = ErrFailed
 	}
 	return &PublishError{Stream: r.Stream, EventID: r.EventID, Outcome: outcome, Err: b.cfg.Durability.explain(r.Stream, err)}
-}
-
-// traceparent renders the span of ctx for the event's metadata, so that a
-// consumer's span can link to it; "" without one.
-func traceparent(ctx context.Context) string {
-	sc := trace.SpanContextFromContext(ctx)
-	if !sc.IsValid() {
-		return ""
-	}
-	return "00-" + sc.TraceID().String() + "-" + sc.SpanID().String() + "-" + sc.TraceFlags().String()
 }

@@ -130,10 +130,21 @@ func (c *Consumer) retire(engine *delivery.Engine) {
 	c.engine = nil
 }
 
-// wrapHandlers puts the middleware around the handlers.
+// wrapHandlers puts the middleware, and the bus's tracer, around the handlers.
 func (c *Consumer) wrapHandlers() {
+	middleware := c.middleware
+	if tracer := c.bus.cfg.Tracer; tracer != nil {
+		middleware = append([]Middleware{Tracing(tracer)}, middleware...)
+		batched := map[*delivery.Route]bool{}
+		for _, route := range c.routes {
+			if route.HandleBatch != nil && !batched[route] {
+				route.HandleBatch = c.traceBatch(route.HandleBatch)
+				batched[route] = true
+			}
+		}
+	}
 	for route, h := range c.handlers {
-		for _, m := range slices.Backward(c.middleware) {
+		for _, m := range slices.Backward(middleware) {
 			h = m(h)
 		}
 		route.Handle = func(ctx context.Context, m *delivery.Message) error {

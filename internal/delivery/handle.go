@@ -243,7 +243,7 @@ func (e *Engine) callEnded(c *call, r result) {
 		if (r.owned == nil || r.owned[i]) && (r.err == nil || !it.lost) {
 			ours = append(ours, it)
 		} else {
-			e.forget(it)
+			e.disown(it)
 		}
 	}
 	switch {

@@ -25,6 +25,7 @@ type item struct {
 	setbacks int  // failures that do not count: a dependency was down
 	alone    bool // must not share a batch
 	lost     bool // another consumer owns the entry now
+	trimmed  bool // the stream no longer has it, which only this consumer was told
 	leased   time.Time
 
 	firstFailed, lastFailed time.Time
@@ -92,7 +93,7 @@ func (it *item) message() *Message {
 
 // about returns the attributes of a log line about an event.
 func about(env *events.Envelope) []any {
-	return []any{"stream", env.Stream, "id", env.ID, "type", env.TypeName(), "tenant", env.Tenant}
+	return []any{"stream", env.Stream, "id", env.ID, "event_id", env.Identity, "type", env.TypeName(), "tenant", env.Tenant}
 }
 
 // compareItems orders items of different streams by id; equal ids by stream,
@@ -230,6 +231,15 @@ func (e *Engine) forget(it *item) {
 	if it.lane != nil {
 		e.leaveLane(it)
 	}
+}
+
+// disown drops an item from hand that turned out not to be ours. One that was
+// trimmed is nobody's.
+func (e *Engine) disown(it *item) {
+	if it.trimmed {
+		e.lostTrimmed([]wire.Ref{it.ref()})
+	}
+	e.forget(it)
 }
 
 // leaveLane takes the item out of its lane, so that the next can go.

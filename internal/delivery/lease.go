@@ -63,9 +63,9 @@ func (e *Engine) renewed(ref wire.Ref, owned bool, at time.Time) {
 		switch it.state {
 		case held:
 			e.reader.drop(e.reader.source(ref.Stream), it)
-			e.forget(it)
+			e.disown(it)
 		case queued:
-			e.forget(it)
+			e.disown(it)
 		case running:
 			it.lost = true
 		}

@@ -353,12 +353,23 @@ func (e *Engine) receive(p page) {
 		e.hand[it.ref()] = it
 		e.reader.put(s, it)
 	}
-	trimmed := slices.DeleteFunc(p.trimmed, func(ref wire.Ref) bool { return e.hand[ref] != nil })
-	if len(trimmed) > 0 {
-		e.stats.lostTrimmed.Add(int64(len(trimmed)))
-		e.log.Warn("entries were trimmed before they were settled: lost",
-			"stream", trimmed[0].Stream, "count", len(trimmed), "first_id", trimmed[0].ID.String())
+	e.lostTrimmed(slices.DeleteFunc(p.trimmed, func(ref wire.Ref) bool {
+		it := e.hand[ref]
+		if it != nil {
+			it.trimmed = true // its handler may succeed yet
+		}
+		return it != nil || e.reader.settled[ref]
+	}))
+}
+
+// lostTrimmed counts entries that the stream no longer has.
+func (e *Engine) lostTrimmed(refs []wire.Ref) {
+	if len(refs) == 0 {
+		return
 	}
+	e.stats.lostTrimmed.Add(int64(len(refs)))
+	e.log.Warn("entries were trimmed before they were settled: lost",
+		"stream", refs[0].Stream, "count", len(refs), "first_id", refs[0].ID.String())
 }
 
 // noteSettled keeps an entry from being taken in hand again by a page that

@@ -262,6 +262,67 @@ func TestTrimmed(t *testing.T) {
 	}
 }
 
+// TestTrimmedInHand: an entry that is found trimmed while it is in hand is no
+// loss when its handler succeeds, and is counted when it cannot go on.
+func TestTrimmedInHand(t *testing.T) {
+	busy := func(err error) func(context.Context, *Message) error {
+		return func(context.Context, *Message) error {
+			time.Sleep(3 * time.Second)
+			return err
+		}
+	}
+	for _, tt := range []struct {
+		name, kind string
+		do         func(context.Context, *Message) error
+		late       time.Duration // of the answer that tells
+		want       Stats
+	}{
+		{"succeeds", "single", busy(nil), 0, Stats{Handled: 1}},
+		{"has succeeded when the answer comes", "single", busy(nil), 4 * time.Second, Stats{Handled: 1}},
+		{"fails", "single", busy(errHandler), 0, Stats{Retried: 1, LostTrimmed: 1}},
+		{"waits for its next attempt", "single", always(RetryAfter(errHandler, time.Minute)), 0, Stats{Retried: 1, LostTrimmed: 1}},
+		{"cannot be dead-lettered", "bad", nil, 0, Stats{LostTrimmed: 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newServer("s")
+				c := &client{server: s, name: "c"}
+				refuses := func(call string) error {
+					if call == "Bury" {
+						return errNetwork
+					}
+					return nil
+				}
+				c.setFault(refuses)
+				r := start(t, config(c, newRecorder(t, tt.do)))
+				ref := s.publish("s", "a", tt.kind)
+				pass(time.Second)
+				s.trim(ref)
+				c.setFault(func(call string) error {
+					switch call {
+					case "Read":
+						return errNetwork // so that the own entries are listed
+					case "lost Own":
+						c.setFault(refuses)
+						time.Sleep(tt.late)
+					}
+					return refuses(call)
+				})
+				s.publish("s", "b", "skip") // ends the read
+				pass(10 * time.Second)
+				c.setFault(nil)
+				pass(5 * time.Minute)
+				stats := r.engine.Stats()
+				stats.Ignored = 0
+				if stats != tt.want {
+					t.Errorf("stats %+v, want %+v", stats, tt.want)
+				}
+				r.drainCleanly()
+			})
+		})
+	}
+}
+
 // TestStreamsChange: a stream that appears is read, one that goes is not
 // waited for.
 func TestStreamsChange(t *testing.T) {

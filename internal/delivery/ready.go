@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// ErrStuck is what Ready returns when the loop has stopped turning, which no
+// fault of the server or of a dependency makes it do.
+var ErrStuck = errors.New("the loop is stuck")
+
 // Ready returns nil while the engine makes progress, and otherwise what keeps
 // it from that. It may be called at any time.
 func (e *Engine) Ready() error {
@@ -18,7 +22,7 @@ func (e *Engine) Ready() error {
 	case beat < 0:
 		return errEnded
 	case time.Since(e.made)-beat > e.longestBeat():
-		return fmt.Errorf("the loop has been stuck for %v", (time.Since(e.made) - beat).Round(time.Second))
+		return fmt.Errorf("%w for %v", ErrStuck, (time.Since(e.made) - beat).Round(time.Second))
 	case e.draining.Load():
 		return errors.New("stopping")
 	}

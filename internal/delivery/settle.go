@@ -213,7 +213,7 @@ func (e *Engine) tryBury(it *item, letter DeadLetter, s *Settlement, failures in
 			}
 			e.reader.noteSettled(letter.Entry.Ref())
 			l := it.lane
-			e.forget(it)
+			e.disown(it)
 			l.untake()
 			e.advance(l)
 		}
