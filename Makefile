@@ -25,7 +25,7 @@ fmt-check: ## Fail on code that is not formatted
 
 .PHONY: vet
 vet: ## Find what the compiler does not
-	go vet -tags interop,model ./...
+	go vet -tags interop,model,screenshots ./...
 
 .PHONY: lint
 lint: ## Check style and layering (.golangci.yml)
@@ -39,6 +39,12 @@ test: ## Run the tests, with a real redis-server and the race detector
 .PHONY: build
 build: ## Build the static binary bin/freshet
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/freshet ./cmd/freshet
+
+.PHONY: screenshots
+screenshots: ## Take the pictures of the dashboard in docs/images
+	scripts/deps screenshots
+	mkdir -p docs/images
+	SCREENSHOTS=$(CURDIR)/docs/images go test -tags screenshots ./internal/web -run TestScreenshots -count=1
 
 .PHONY: interop
 interop: ## Run the guide's Node.js and Python clients against the SDK
@@ -87,6 +93,21 @@ model-nightly: ## The model of a consumer group, 50,000 steps instead of 2,000
 
 .PHONY: nightly
 nightly: model-nightly fuzz-nightly faults soak ## What takes too long for every change; go on after a failure with -k
+
+.PHONY: bench
+bench: ## Measure beside other clients, write bench/RESULTS.md and docs/performance.md; SECTIONS='drain latency' prints those alone
+	scripts/deps
+	cd bench && go run . $(or $(SECTIONS),-write -backlog 5000000)
+
+.PHONY: bench-quick
+bench-quick: ## Show in under a minute that the measurements work; the figures mean little
+	scripts/deps
+	cd bench && go run . -quick
+
+.PHONY: benchstat
+benchstat: ## Compare the Go benchmarks with those of another revision, BASE=ref
+	scripts/deps
+	scripts/benchstat $(or $(BASE),$(error say which revision: make benchstat BASE=ref))
 
 .PHONY: clean
 clean: ## Remove what was built
