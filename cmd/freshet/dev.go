@@ -110,7 +110,12 @@ func (c *cli) dev(ctx context.Context, o devOptions) (err error) {
 	feed := newFeed(c, server != nil)
 	cfg := daemon.Config{Consumer: freshet.ConsumerConfig{Group: group, OnSettled: feed.settled, DrainTimeout: 3 * time.Second}}
 	consumer := daemon.NewConsumer(bus, cfg, store)
-	c.printAddresses(server, database, group, o)
+	dashboard, serveDashboard, closeDashboard, err := c.devDashboard(ctx, store.DB())
+	if err != nil {
+		return err
+	}
+	defer closeDashboard()
+	c.printAddresses(server, database, group, dashboard, o)
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -123,6 +128,11 @@ func (c *cli) dev(ctx context.Context, o devOptions) (err error) {
 	var parts sync.WaitGroup
 	consumed := make(chan struct{})
 	parts.Go(func() { feed.show(consumed) })
+	parts.Go(func() {
+		if err := serveDashboard(ctx); err != nil {
+			fmt.Fprintln(c.stderr, "dashboard:", err)
+		}
+	})
 	if o.demo {
 		parts.Go(func() { c.publishDemo(ctx, bus, o) })
 	}
@@ -216,7 +226,7 @@ func (c *cli) publishDemo(ctx context.Context, bus *freshet.Bus, o devOptions) {
 }
 
 // printAddresses says what runs where, and what to try next.
-func (c *cli) printAddresses(server *devserver.Server, database, group string, o devOptions) {
+func (c *cli) printAddresses(server *devserver.Server, database, group, dashboard string, o devOptions) {
 	url, redisFlag := c.config("").URL, ""
 	kind := "yours"
 	switch {
@@ -233,6 +243,7 @@ func (c *cli) printAddresses(server *devserver.Server, database, group string, o
 	fmt.Fprintf(c.stdout, "Freshet runs on this machine. Ctrl-C stops it.\n\n")
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "  bus\t%s\t%s\n", daemon.Redact(url), kind)
+	fmt.Fprintf(w, "  dashboard\t%s\topen it in a browser\n", dashboard)
 	fmt.Fprintf(w, "  copy\t%s\tSQLite, kept up to date by group %s\n", database, group)
 	if o.demo {
 		fmt.Fprintf(w, "  demo\t%s\t%g events a second\n", strings.Join(demoTenants, ", "), o.rate)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/inspect"
+	"github.com/freshet/freshet/internal/personal"
 	"github.com/freshet/freshet/repair"
 )
 
@@ -45,9 +45,9 @@ file or pipe.`,
 func (c *cli) dlqShow(l *inspect.DeadLetter, masked bool) error {
 	data, metadata, fields := dataOf(l.Envelope), validJSON(l.Envelope.Metadata), l.Envelope.Fields
 	if masked {
-		data, metadata, fields = mask(data), mask(metadata), maskFields(fields)
+		data, metadata, fields = personal.JSON(data), personal.JSON(metadata), personal.Fields(fields)
 	}
-	if c.output != "table" {
+	if !c.tabular() {
 		out := c.list(true)
 		event := deadLetterEvent(l, asJSON(data), metadata)
 		if err := out.add(shownLetter{event, repair.Pairs(fields)}, plain); err != nil {
@@ -130,28 +130,4 @@ func deadLetterEvent(l *inspect.DeadLetter, data, metadata json.RawMessage) lett
 		event.DeadLetter.NotDecoded = (*entryError)(l.Refusal)
 	}
 	return event
-}
-
-// maskFields masks personal data in the fields of an entry as it was read.
-func maskFields(fields []events.Field) []events.Field {
-	masked := make([]events.Field, len(fields))
-	for i, f := range fields {
-		masked[i] = events.Field{Name: f.Name, Value: maskField(f)}
-	}
-	return masked
-}
-
-func maskField(f events.Field) string {
-	switch f.Name {
-	case "data", "eventData", "acknowledgmentData", "metadata", "event":
-		return string(mask(json.RawMessage(f.Value)))
-	}
-	text := strings.TrimSpace(f.Value)
-	switch {
-	case isPersonal(f.Name):
-		return maskText(f.Value)
-	case strings.HasPrefix(text, "{"), strings.HasPrefix(text, "["), strings.HasPrefix(text, `"{`), strings.HasPrefix(text, `"[`):
-		return string(mask(json.RawMessage(f.Value)))
-	}
-	return f.Value
 }

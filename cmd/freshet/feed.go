@@ -10,6 +10,7 @@ import (
 
 	"github.com/freshet/freshet"
 	"github.com/freshet/freshet/events"
+	"github.com/freshet/freshet/internal/personal"
 )
 
 // rowsPerSecond is what a person can follow.
@@ -76,7 +77,7 @@ func (f *feed) print(table *listing, s freshet.Settlement) {
 	} else {
 		data := e.Data
 		if !f.reveal {
-			data = mask(data)
+			data = personal.JSON(data)
 		}
 		what = f.describe(e, data)
 	}

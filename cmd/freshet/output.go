@@ -12,12 +12,13 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
 
 // listing writes results to stdout as they come, in the format asked for:
-// rows of a table, one JSON object a line (jsonl), or one JSON document
-// (json), which is an array unless the listing is of a single result.
+// rows of a table, one JSON object a line (jsonl), or one document (json,
+// yaml), which is an array unless the listing is of a single result.
 type listing struct {
 	c      *cli
 	single bool
@@ -44,7 +45,7 @@ const (
 // add writes one result: value in the JSON formats, cells in a table.
 func (l *listing) add(value any, style string, cells ...string) error {
 	l.count++
-	if l.c.output == "table" {
+	if l.c.tabular() {
 		for i := range cells {
 			cells[i] = escape(cells[i])
 			l.widths[i] = max(l.widths[i], utf8.RuneCountInString(cells[i]))
@@ -60,6 +61,13 @@ func (l *listing) add(value any, style string, cells ...string) error {
 	if err != nil {
 		return err
 	}
+	if l.c.output == "yaml" {
+		document, err := toYAML(text, !l.single)
+		if err != nil {
+			return err
+		}
+		return l.write(document)
+	}
 	before := ""
 	switch {
 	case l.c.output != "json" || l.single:
@@ -74,16 +82,51 @@ func (l *listing) add(value any, style string, cells ...string) error {
 // close ends the document, also one that was interrupted.
 func (l *listing) close() error {
 	switch {
-	case l.c.output != "json" || l.single:
+	case l.single, l.c.output != "json" && l.c.output != "yaml":
 		return nil
 	case l.count == 0:
 		return l.write("[]\n")
+	case l.c.output == "yaml":
+		return nil
 	}
 	return l.write("]\n")
 }
 
+// row is a result of which all are known before the first is written.
+type row struct {
+	value any    // for the JSON formats
+	name  string // for -o name
+	style string
+	cells []string
+}
+
+// show writes all results, in columns that are as wide as they need.
+func (c *cli) show(header []string, rows []row) error {
+	l := c.list(false, header...)
+	for _, r := range rows {
+		for k, cell := range r.cells {
+			l.widths[k] = max(l.widths[k], utf8.RuneCountInString(escape(cell)))
+		}
+	}
+	for _, r := range rows {
+		var err error
+		if c.output == "name" {
+			err = l.write(escape(r.name) + "\n")
+		} else {
+			err = l.add(r.value, r.style, r.cells...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return l.close()
+}
+
+// tabular tells whether people are to read the output.
+func (c *cli) tabular() bool { return c.output == "table" || c.output == "wide" }
+
 // row writes cells in columns as wide as what they have had. A terminal's
-// line is not exceeded.
+// line is not exceeded, unless -o wide asks for it.
 func (l *listing) row(style string, cells []string) error {
 	var b strings.Builder
 	for i, cell := range cells[:len(cells)-1] {
@@ -91,11 +134,19 @@ func (l *listing) row(style string, cells []string) error {
 		b.WriteString(strings.Repeat(" ", max(l.widths[i]-utf8.RuneCountInString(cell), 0)+2))
 	}
 	b.WriteString(cells[len(cells)-1])
-	line := shorten(strings.TrimRight(b.String(), " "), terminalWidth(l.c.stdout))
-	if style != plain && colored(l.c.stdout) {
-		line = "\x1b[" + style + "m" + line + "\x1b[0m"
+	line := strings.TrimRight(b.String(), " ")
+	if l.c.output != "wide" {
+		line = shorten(line, terminalWidth(l.c.stdout))
 	}
-	return l.write(line + "\n")
+	return l.line(style, line)
+}
+
+// line writes a line of text, which has nothing in it that a terminal obeys.
+func (l *listing) line(style, text string) error {
+	if style != plain && colored(l.c.stdout) {
+		text = "\x1b[" + style + "m" + text + "\x1b[0m"
+	}
+	return l.write(text + "\n")
 }
 
 func (l *listing) write(s string) error {
@@ -103,15 +154,23 @@ func (l *listing) write(s string) error {
 	return err
 }
 
-// checkOutput refuses a format that there is not.
-func (c *cli) checkOutput() error {
-	if !slices.Contains(outputFormats, c.output) {
-		return usageError("-o %q: must be table, json or jsonl", c.output)
+// checkOutput refuses a format that there is not, or not of the command.
+func (c *cli) checkOutput(cmd *cobra.Command) error {
+	switch {
+	case !slices.Contains(outputFormats, c.output):
+		return usageError("-o %q: must be table, wide, json, jsonl, yaml or name", c.output)
+	case c.output == "name" && cmd.Annotations[printsNames] == "":
+		return usageError("-o name: %s prints nothing that has a name", cmd.CommandPath())
 	}
 	return nil
 }
 
-var outputFormats = []string{"table", "json", "jsonl"}
+var outputFormats = []string{"table", "wide", "json", "jsonl", "yaml", "name"}
+
+// printsNames is the annotation of a command that can print names alone.
+const printsNames = "prints-names"
+
+var namesPrinted = map[string]string{printsNames: "yes"}
 
 // encodeJSON is JSON on one line in which what a terminal might obey is
 // escaped; the value is the same.

@@ -21,6 +21,7 @@ const (
 	exitOK          = 0
 	exitFailure     = 1
 	exitUsage       = 2
+	exitFindings    = 3 // something is not as it should be
 	exitNotFound    = 4
 	exitUnreachable = 5
 )
@@ -83,8 +84,8 @@ func (c *cli) rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			return c.checkOutput()
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return c.checkOutput(cmd)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -97,10 +98,12 @@ func (c *cli) rootCommand() *cobra.Command {
 	flags.StringVar(&c.tlsCA, "tls-ca", "", "PEM `FILE` of the authority to trust")
 	flags.StringVar(&c.tlsCert, "tls-cert", "", "PEM `FILE` of the client certificate")
 	flags.StringVar(&c.tlsKey, "tls-key", "", "PEM `FILE` of the client key")
-	flags.StringVarP(&c.output, "output", "o", "table", "output `FORMAT`: table, json or jsonl")
+	flags.StringVarP(&c.output, "output", "o", "table", "output `FORMAT`: table, wide, json, jsonl, yaml or name")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log more")
 	completeFlag(root, "output", outputFormats)
-	root.AddCommand(c.devCommand(), c.runCommand(), c.publishCommand(), c.triggerCommand(), c.tailCommand(), c.dlqCommand(), c.trimCommand())
+	root.AddCommand(c.devCommand(), c.runCommand(), c.publishCommand(), c.triggerCommand(), c.tailCommand(), c.dlqCommand(), c.trimCommand(), c.doctorCommand(), c.dashboardCommand(),
+		c.streamsCommand(), c.groupsCommand(), c.consumersCommand(), c.pendingCommand(), c.lagCommand(), c.healthCommand(),
+		c.eventsCommand(), c.traceCommand(), c.replayCommand())
 	usageArgs(root)
 	return root
 }

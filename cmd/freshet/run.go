@@ -123,12 +123,20 @@ func (c *cli) consumeIntoCopy(ctx context.Context, cfg daemon.Config, drain bool
 	cfg = cfg.WithDefaults()
 	c.service = true
 	log := c.logger()
+	o, err := c.observe(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	o.configure(&cfg)
 	store, err := replica.Open(ctx, cfg.Replica, replica.Options{Log: log})
 	if err != nil {
 		return fmt.Errorf("%s: %w", daemon.Redact(cfg.Replica), err)
 	}
 	defer store.Close()
-	bus, err := c.open(ctx, cfg.App)
+	connection := c.config(cfg.App)
+	connection.Tracer = o.tracer
+	bus, err := connect(ctx, connection)
 	if err != nil {
 		return err
 	}
@@ -144,6 +152,9 @@ func (c *cli) consumeIntoCopy(ctx context.Context, cfg daemon.Config, drain bool
 		defer stop()
 	}
 	consumer := daemon.NewConsumer(bus, cfg, store)
+	if err := o.follow(consumer, cfg, c.silentConfig(cfg.App), log); err != nil {
+		return connectError(ctx, err)
+	}
 	log.Info("consuming", "streams", streams, "tenants", tenants,
 		"into", daemon.Redact(cfg.Replica), "group", cfg.Consumer.Group, "consumer", consumer.Name())
 	consume := consumer.Run

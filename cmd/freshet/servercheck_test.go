@@ -20,7 +20,7 @@ func drainOnce(t *testing.T, url string, more ...string) (code int, log string) 
 func TestRunRefusesAServerThatLosesData(t *testing.T) {
 	server := redistest.Start(t)
 	server.Do("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
-	eviction, disk := "'redis-cli CONFIG SET maxmemory-policy noeviction'", "'redis-cli CONFIG SET appendonly yes'"
+	eviction, disk := " CONFIG SET maxmemory-policy noeviction'", " CONFIG SET appendonly yes'"
 	refused := func(log string, more ...string) {
 		t.Helper()
 		code, got := drainOnce(t, server.URL(), more...)
@@ -39,7 +39,7 @@ func TestRunRefusesAServerThatLosesData(t *testing.T) {
 	refused("eviction and disk")
 	refused("disk", "--allow-eviction")
 	refused("eviction", "--allow-no-persistence")
-	if log := runs("--allow-eviction", "--allow-no-persistence"); !strings.Contains(log, "started all the same on a server that writes nothing to disk") {
+	if log := runs("--allow-eviction", "--allow-no-persistence"); !strings.Contains(log, "started all the same: the server writes nothing to disk") {
 		t.Errorf("log:\n%s", log)
 	}
 	if groups := server.Do("KEYS", "*"); len(groups.([]any)) == 0 {

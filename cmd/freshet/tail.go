@@ -12,6 +12,7 @@ import (
 
 	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/inspect"
+	"github.com/freshet/freshet/internal/personal"
 )
 
 func (c *cli) tailCommand() *cobra.Command {
@@ -65,7 +66,7 @@ func (c *cli) tail(ctx context.Context, cfg inspect.TailConfig, reveal bool) (er
 		e := i.Envelope
 		data, metadata := dataOf(e), validJSON(e.Metadata)
 		if masked {
-			data, metadata = mask(data), mask(metadata)
+			data, metadata = personal.JSON(data), personal.JSON(metadata)
 		}
 		data = asJSON(data)
 		head := headOf(e)

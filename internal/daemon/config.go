@@ -34,6 +34,12 @@ type Config struct {
 	AllowEviction      bool // start on a server that may delete streams for want of memory
 	AllowNoPersistence bool // start on a server that writes nothing to disk
 
+	HTTPAddress   string // serves metrics and health, "127.0.0.1:9464"; "": nothing is served
+	HTTPTokenFile string // file that holds what callers must present
+	Tracing       string // URL of the collector of traces; "": the environment's, or none
+
+	Applied func(took time.Duration, err error) // told of each transaction on the copy; may be nil
+
 	origins map[string]string // key → "freshet.yaml:7", of keys that a file set
 }
 
@@ -55,6 +61,9 @@ type Setting struct {
 
 // Flag returns the name of the setting's flag, "handler-timeout".
 func (s Setting) Flag() string {
+	if s.Key == "http.address" {
+		return "http"
+	}
 	name := strings.TrimPrefix(strings.TrimPrefix(s.Key, "consumer."), "server.")
 	return strings.NewReplacer(".", "-", "_", "-").Replace(name)
 }
@@ -92,6 +101,9 @@ func (c *Config) Settings() []Setting {
 		{Key: "server.allow_eviction", Field: &c.AllowEviction, Usage: "start on a server that may delete streams when its memory is full"},
 		{Key: "server.allow_no_persistence", Field: &c.AllowNoPersistence, Usage: "start on a server that writes nothing to disk"},
 		{Key: "retention.older_than", Field: &c.Retention, Usage: "remove entries older than `DURATION` such as 30d that every group has settled (default keep all)"},
+		{Key: "http.address", Field: &c.HTTPAddress, Usage: "serve /metrics, /livez and /readyz at `ADDRESS`, such as 127.0.0.1:9464; other machines reach it only with a token"},
+		{Key: "http.token_file", Field: &c.HTTPTokenFile, Usage: "callers must present the token that is in `FILE`, which its owner alone can read"},
+		{Key: "tracing.endpoint", Field: &c.Tracing, Usage: "send traces to the `URL` of a collector, http://HOST:4318/v1/traces (default the environment's OTEL_EXPORTER_OTLP_ENDPOINT, else none)"},
 		{Key: "consumer.group", Field: &k.Group, Usage: "consumer group `NAME` (default APP-copy)"},
 		{Key: "consumer.streams", Field: &k.Streams, Usage: "read these `PATTERNS`: keys or Redis globs, comma-separated (default all streams of the suite)"},
 		{Key: "consumer.tenants", Field: &k.Tenants, Usage: "copy these `TENANTS` alone, comma-separated (default all); the filter belongs to the group"},
@@ -143,6 +155,9 @@ func (c Config) Validate() error {
 		return c.wrong("consumer.start", "want beginning or new")
 	case c.Batch.Size > 10_000:
 		return c.wrong("consumer.batch_size", "from 1 to 10000")
+	}
+	if err := c.validateHTTP(); err != nil {
+		return err
 	}
 	err := c.WithDefaults().Consumer.Validate()
 	if broken := (*freshet.ConfigError)(nil); errors.As(err, &broken) {

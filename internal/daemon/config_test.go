@@ -40,6 +40,11 @@ server:
   allow_no_persistence: true
 retention:
   older_than: 30d
+http:
+  address: 127.0.0.1:9464
+  token_file: token
+tracing:
+  endpoint: http://collector:4318/v1/traces
 consumer:
   group: crm-suite
   streams: ["*:sync:*", credit-events]

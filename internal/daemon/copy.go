@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/freshet/freshet"
 	"github.com/freshet/freshet/events"
@@ -14,7 +15,12 @@ func NewConsumer(bus *freshet.Bus, cfg Config, store *replica.Store) *freshet.Co
 	cfg = cfg.WithDefaults()
 	consumer := bus.Consumer(cfg.Consumer)
 	freshet.OnEnvelopes(consumer, store.Types(), cfg.Batch, func(ctx context.Context, batch []*events.Envelope) error {
-		return classify(store.Apply(ctx, batch))
+		start := time.Now()
+		err := store.Apply(ctx, batch)
+		if cfg.Applied != nil {
+			cfg.Applied(time.Since(start), err)
+		}
+		return classify(err)
 	})
 	return consumer
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -28,15 +29,49 @@ func (s *Server) Do(args ...string) any {
 
 // Call is Do for any server: it sends one command to host:port.
 func Call(addr string, args ...string) (any, error) {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	c, err := Dial(addr)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	defer c.Close()
+	return c.call(args)
+}
+
+// Conn is a connection for many commands, from any goroutine, one at a time.
+type Conn struct {
+	mu   sync.Mutex
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+// Dial connects to host:port.
+func Dial(addr string) (*Conn, error) {
+	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	if err != nil {
 		return nil, err
 	}
-	w := bufio.NewWriter(conn)
+	return &Conn{conn: conn, r: bufio.NewReader(conn)}, nil
+}
+
+// Close ends the connection.
+func (c *Conn) Close() { c.conn.Close() }
+
+// Do is Do of Server, on this connection.
+func (c *Conn) Do(args ...string) any {
+	reply, err := c.call(args)
+	if err != nil {
+		panic(fmt.Errorf("redistest: %s: %w", args[0], err))
+	}
+	return reply
+}
+
+func (c *Conn) call(args []string) (any, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return nil, err
+	}
+	w := bufio.NewWriter(c.conn)
 	fmt.Fprintf(w, "*%d\r\n", len(args))
 	for _, a := range args {
 		fmt.Fprintf(w, "$%d\r\n%s\r\n", len(a), a)
@@ -44,7 +79,7 @@ func Call(addr string, args ...string) (any, error) {
 	if err := w.Flush(); err != nil {
 		return nil, err
 	}
-	return readReply(bufio.NewReader(conn))
+	return readReply(c.r)
 }
 
 // readReply reads one reply of protocol version 2.

@@ -1,16 +1,16 @@
-package main
+package personal
 
 import (
 	"bytes"
 	"encoding/json"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/freshet/freshet/events"
 )
 
 // personal are the names of fields that say who a person is, as fieldName
 // spells them.
-// They are masked wherever events are shown to a person who has not asked to
-// see them.
 var personal = map[string]bool{
 	"email": true, "emailaddress": true, "useremail": true, "contactemail": true,
 	"name": true, "firstname": true, "lastname": true, "middlename": true, "fullname": true,
@@ -22,12 +22,13 @@ var personal = map[string]bool{
 
 var fieldName = strings.NewReplacer("_", "", "-", "", " ", "")
 
-func isPersonal(name string) bool { return personal[fieldName.Replace(strings.ToLower(name))] }
+// Is tells whether a field of this name says who a person is.
+func Is(name string) bool { return personal[fieldName.Replace(strings.ToLower(name))] }
 
-// mask hides the values of personal fields at any depth of a JSON object, also
+// JSON hides the values of personal fields at any depth of a JSON object, also
 // of one within a string, and keeps everything else as it is. What is no JSON
 // is hidden.
-func mask(raw json.RawMessage) json.RawMessage {
+func JSON(raw json.RawMessage) json.RawMessage {
 	if raw == nil {
 		return nil
 	}
@@ -51,7 +52,7 @@ func maskValue(d *json.Decoder, b *bytes.Buffer, hidden bool) error {
 	case string:
 		switch {
 		case hidden:
-			token = maskText(token)
+			token = Text(token)
 		case strings.HasPrefix(strings.TrimSpace(token), "{"), strings.HasPrefix(strings.TrimSpace(token), "["):
 			token = maskWithin(token)
 		}
@@ -82,7 +83,7 @@ func maskMembers(d *json.Decoder, b *bytes.Buffer, open json.Delim, hidden bool)
 			if err != nil {
 				return err
 			}
-			within = hidden || isPersonal(name.(string))
+			within = hidden || Is(name.(string))
 			writeJSON(b, name)
 			b.WriteByte(':')
 		}
@@ -101,7 +102,7 @@ func maskMembers(d *json.Decoder, b *bytes.Buffer, open json.Delim, hidden bool)
 // maskWithin masks text that looks like JSON.
 func maskWithin(text string) string {
 	if raw := json.RawMessage(text); json.Valid(raw) {
-		return string(mask(raw))
+		return string(JSON(raw))
 	}
 	return "***"
 }
@@ -113,9 +114,9 @@ func writeJSON(b *bytes.Buffer, v any) {
 	b.Truncate(b.Len() - 1)
 }
 
-// maskText leaves the first letter, and the domain of an address:
+// Text masks a value: it leaves the first letter, and the domain of an address:
 // "a***@example.com", "J***".
-func maskText(s string) string {
+func Text(s string) string {
 	if s == "" {
 		return ""
 	}
@@ -125,4 +126,28 @@ func maskText(s string) string {
 		masked += s[at:]
 	}
 	return masked
+}
+
+// Fields masks the fields of an entry as it was read.
+func Fields(fields []events.Field) []events.Field {
+	masked := make([]events.Field, len(fields))
+	for i, f := range fields {
+		masked[i] = events.Field{Name: f.Name, Value: field(f)}
+	}
+	return masked
+}
+
+func field(f events.Field) string {
+	switch f.Name {
+	case "data", "eventData", "acknowledgmentData", "metadata", "event":
+		return string(JSON(json.RawMessage(f.Value)))
+	}
+	text := strings.TrimSpace(f.Value)
+	switch {
+	case Is(f.Name):
+		return Text(f.Value)
+	case strings.HasPrefix(text, "{"), strings.HasPrefix(text, "["), strings.HasPrefix(text, `"{`), strings.HasPrefix(text, `"[`):
+		return string(JSON(json.RawMessage(f.Value)))
+	}
+	return f.Value
 }

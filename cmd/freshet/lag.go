@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet/freshet/inspect"
+	"github.com/freshet/freshet/internal/redisstream"
+)
+
+func (c *cli) lagCommand() *cobra.Command {
+	var l looking
+	var limits lagLimits
+	cmd := &cobra.Command{
+		Use:   "lag [PATTERN...]",
+		Short: "Show how far groups are behind, and fail when that is too far",
+		Long: `Show the lag of the groups on the streams that match a PATTERN (a key or a Redis
+glob; by default every stream of the suite): LAG is how many entries were not
+delivered to the group, BEHIND the age of the oldest that it has not settled.
+
+With --max or --max-age the exit code is 3 when a group exceeds it. What is not
+known exceeds any limit: a lag that could not be told, or only to be at least so
+many, and groups that could not be looked at. Where there is no group at all the
+exit code is 4. Entries are counted as far as --max needs, up to 100,000 a group.`,
+		Example: `  freshet lag
+  freshet lag --max-age 60s
+  freshet lag 'crm:*' --group crm-consumers --max 1000 --max-age 5m -o json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l.Patterns = args
+			limits.given = cmd.Flags().Changed("max")
+			l.CountTo = max(1000, limits.entries+1)
+			exceeded := false
+			err := c.look(cmd.Context(), &l, func(s *inspect.Snapshot, _ inspect.Rates) ([]row, error) {
+				rows, over, err := lagRows(&l, s, limits)
+				exceeded = over
+				return rows, err
+			}, "GROUP", "STREAM", "LAG", "BEHIND", "STATE")
+			if err == nil && exceeded && l.every == 0 {
+				return &exitError{exitFindings, errors.New("lag: more than allowed")}
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.Int64Var(&limits.entries, "max", 0, "fail when more than `N` entries were not delivered to a group")
+	flags.Var(durationFlag{&limits.age}, "max-age", "fail when an entry that a group has not settled is older than `AGE`, such as 60s")
+	l.addFlags(cmd, true)
+	return cmd
+}
+
+// lagLimits are how far groups may be behind.
+type lagLimits struct {
+	given   bool // entries is: 0 allows none
+	entries int64
+	age     time.Duration // 0: any
+}
+
+// exceeded says what of a group is beyond the limits, or not known to be within.
+func (l lagLimits) exceeded(s *inspect.Snapshot, g *inspect.Group) (reasons []string) {
+	if l.given && !g.Lag.Within(l.entries) {
+		reason := fmt.Sprintf("more than %d", l.entries)
+		if !g.Lag.Known() && g.Lag.N <= l.entries {
+			reason = "unknown: " + g.Lag.Unknown
+		}
+		reasons = append(reasons, reason)
+	}
+	if age, known := s.OldestAge(g); l.age > 0 && (!known || age > l.age) {
+		reason := "older than " + l.age.String()
+		if !known {
+			reason = "age unknown: " + g.OldestUnknown
+		}
+		reasons = append(reasons, reason)
+	}
+	return reasons
+}
+
+type lagJSON struct {
+	Stream        string         `json:"stream"`
+	Group         string         `json:"group"`
+	Lag           *int64         `json:"lag"` // null: unknown
+	LagAtLeast    int64          `json:"lag_at_least"`
+	LagUnknown    *string        `json:"lag_unknown"` // why
+	Oldest        *unsettledJSON `json:"oldest_unsettled"`
+	OldestUnknown *string        `json:"oldest_unknown"` // why
+	Exceeded      bool           `json:"exceeded"`
+	Reasons       []string       `json:"reasons"`
+}
+
+func lagRows(l *looking, s *inspect.Snapshot, limits lagLimits) (rows []row, exceeded bool, err error) {
+	limited := limits.given || limits.age > 0
+	groups := groupsOf(l, s)
+	for _, g := range groups {
+		reasons := limits.exceeded(s, g)
+		state, style := "-", plain
+		switch {
+		case len(reasons) > 0:
+			state, style, exceeded = strings.Join(reasons, ", "), red, true
+		case limited:
+			state = "ok"
+		}
+		rows = append(rows, row{
+			value: lagJSON{
+				Stream: g.Stream, Group: g.Name, Lag: exact(g.Lag), LagAtLeast: g.Lag.N, LagUnknown: orNull(g.Lag.Unknown),
+				Oldest: unsettled(g.Oldest, s.At), OldestUnknown: orNull(g.OldestUnknown),
+				Exceeded: len(reasons) > 0, Reasons: append([]string{}, reasons...),
+			},
+			name: g.Stream + " " + g.Name, style: style,
+			cells: []string{g.Name, g.Stream, g.Lag.String(), behindCell(s, g), state},
+		})
+	}
+	switch {
+	case !limited:
+		return rows, false, nil
+	case incomplete(s):
+		return rows, true, nil // the warnings say what is missing
+	case len(groups) == 0:
+		return nil, false, notFoundError("lag: no group to look at")
+	}
+	return rows, exceeded, nil
+}
+
+// incomplete tells whether there may be groups that are not in the snapshot.
+func incomplete(s *inspect.Snapshot) bool {
+	for _, p := range s.Problems {
+		noStream := redisstream.ClassOf(p.Err) == redisstream.WrongType
+		if p.Part == "streams" || p.Part == "groups" || p.Part == "stream" && !noStream {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,70 @@
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/freshet/freshet/events"
+	"github.com/freshet/freshet/inspect"
+	"github.com/freshet/freshet/internal/personal"
+)
+
+type eventView struct {
+	*events.Envelope
+	Refusal    *inspect.Refusal
+	At         time.Time // of the entry's id
+	Data, Meta string
+	Fields     []events.Field
+	Revealed   bool
+	Way        []inspect.Way
+	Row        string // address of the row of the copy that the event tells of
+}
+
+// event shows one entry; posted to, it shows what is masked as well.
+func (d *Dashboard) event(r *http.Request) (*view, error) {
+	stream, id := r.FormValue("stream"), r.FormValue("id")
+	if stream == "" || !isID(id) {
+		return nil, badRequest("Name a stream and an entry id: /event?stream=…&id=…")
+	}
+	item, err := d.cfg.Inspector.Entry(r.Context(), stream, id)
+	if err != nil {
+		return nil, err
+	}
+	if item == nil {
+		return nil, notFound("%s has no entry %s. It may have been trimmed.", text(stream), id)
+	}
+	e := item.Envelope
+	body := &eventView{Envelope: e, Refusal: item.Refusal, At: idTime(id), Fields: e.Fields, Revealed: r.Method == http.MethodPost, Meta: pretty(e.Metadata)}
+	if body.Revealed {
+		d.audit(r, "revealed an event", "stream", stream, "id", id)
+	} else {
+		body.Fields = personal.Fields(e.Fields)
+		body.Meta = pretty(personal.JSON(e.Metadata))
+	}
+	body.Data = pretty(dataOf(e, body.Revealed))
+	body.Row = d.rowAddress(e)
+	v := &view{Title: "Event " + id, Section: "streams", Body: body}
+	ways, problems, err := d.cfg.Inspector.Ways(r.Context(), []inspect.Item{*item}, lettersPerLook)
+	if err != nil {
+		v.Problems = []string{problem("The event's way", err)}
+		return v, nil
+	}
+	body.Way = ways[0]
+	for _, p := range problems {
+		v.Problems = append(v.Problems, problem(partOf(p), p.Err))
+	}
+	return v, nil
+}
+
+// rowAddress is the page of the row that an event tells of.
+func (d *Dashboard) rowAddress(e *events.Envelope) string {
+	if d.cfg.Copy == nil || e.Tenant == "" || e.Entity.ID == "" {
+		return ""
+	}
+	for i := range tables {
+		if tables[i].Entity == e.Entity.Type {
+			return to("/entity", "tenant", e.Tenant, "table", tables[i].Name, "key", e.Entity.ID)
+		}
+	}
+	return ""
+}
