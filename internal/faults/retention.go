@@ -46,7 +46,8 @@ func lossySettings(t *trial) {
 		w := run()
 		t.until("freshet run refuses "+bad.name+" "+bad.value, 20*time.Second, w.ended)
 		t.check(w.cmd.ProcessState.ExitCode() == 1, "%s %s: exit code %d", bad.name, bad.value, w.cmd.ProcessState.ExitCode())
-		for _, text := range []string{bad.says, "redis-cli " + bad.mend, bad.override} {
+		host, port, _ := strings.Cut(server.Addr(), ":")
+		for _, text := range []string{bad.says, "redis-cli -h " + host + " -p " + port + " " + bad.mend, bad.override} {
 			t.check(strings.Contains(w.log.String(), text), "%s %s: no %q in\n%s", bad.name, bad.value, text, w.log.String())
 		}
 		t.check(len(t.do(server, "XINFO", "GROUPS", loadStreams[0]).([]any)) == 0, "%s %s: there is a group, though it did not start", bad.name, bad.value)
