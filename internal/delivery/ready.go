@@ -46,18 +46,29 @@ func (e *Engine) Ready() error {
 // leases wakes it where nothing else does.
 func (e *Engine) longestBeat() time.Duration { return e.cfg.Lease/3 + 5*time.Second }
 
-// trouble is a fault that lasts: it is logged when it begins and when it is
-// over, not every time in between.
+// trouble is a fault that lasts: it is logged when it begins, when its cause
+// turns out to be another, and when it is over, not every time in between.
 type trouble struct{ now atomic.Pointer[problem] }
 
 type problem struct {
 	since time.Time
-	err   error // the first one
+	err   error     // the one that was told last
+	told  time.Time // when
 }
 
 func (t *trouble) begin(log *slog.Logger, what string, err error) {
 	if t.set(err) {
 		log.Warn(what+" fails, will try until it works", "error", err)
+		return
+	}
+	// Another text is told after twice the time, so that those that always
+	// differ do not fill the log.
+	p := t.now.Load()
+	if p == nil || p.err.Error() == err.Error() || time.Since(p.told) < max(time.Second, p.told.Sub(p.since)) {
+		return
+	}
+	if t.now.CompareAndSwap(p, &problem{p.since, err, time.Now()}) {
+		log.Warn(what+" still fails", "since", p.since.UTC().Format(time.RFC3339), "error", err)
 	}
 }
 
@@ -69,7 +80,8 @@ func (t *trouble) end(log *slog.Logger, what string) {
 
 // set notes an error, and reports whether it is the first.
 func (t *trouble) set(err error) (first bool) {
-	return t.now.CompareAndSwap(nil, &problem{time.Now(), err})
+	now := time.Now()
+	return t.now.CompareAndSwap(nil, &problem{now, err, now})
 }
 
 // clear reports whether there was one.

@@ -1,8 +1,11 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -110,5 +113,34 @@ func TestReadyOfADeadLoop(t *testing.T) {
 			t.Errorf("afterwards: %v", err)
 		}
 		r.drainCleanly()
+	})
+}
+
+// TestACauseThatTurnsOutToBeAnotherIsTold, by the log and by Ready; one that
+// stays the same is told once.
+func TestACauseThatTurnsOutToBeAnotherIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var text bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&text, nil))
+		var fault trouble
+		for n := range 100 {
+			err := errors.New("end of file")
+			if n > 0 {
+				err = errors.New("wrong password")
+			}
+			fault.begin(log, "reading", err)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if p := fault.now.Load(); p == nil || p.err.Error() != "wrong password" || time.Since(p.since) != 10*time.Second {
+			t.Errorf("problem %+v", p)
+		}
+		for n := range 1000 {
+			fault.begin(log, "reading", fmt.Errorf("error %d", n)) // always another
+			time.Sleep(100 * time.Millisecond)
+		}
+		fault.end(log, "reading")
+		if lines := strings.Count(text.String(), "\n"); lines < 4 || lines > 8 {
+			t.Errorf("%d lines:\n%s", lines, &text)
+		}
 	})
 }
