@@ -77,7 +77,7 @@ func (x *examination) deadLetters(ctx context.Context, g Group) error {
 		Check: "dead_letters", Severity: Info, Subject: "group " + on(g), Since: g.LastDeadAt,
 		Summary:  fmt.Sprintf("%s has %s from %s, the newest %s old", g.Name, countOf(g.DeadLetters, "dead letter"), g.Stream, span(x.d.At.Sub(g.LastDeadAt))),
 		Evidence: fmt.Sprintf("%s has %d entries", redisstream.DeadLetterKey(g.Stream, g.Name), g.DeadLetters),
-		Advice:   "See why, mend the cause, and give them to the group once more with freshet dlq redrive",
+		Advice:   "See why, mend the cause, and give them to the group once more: " + x.freshet("dlq", "redrive", "--group", g.Name, "--stream", g.Stream),
 		Command:  x.freshet("dlq", "ls", "--group", g.Name, "--stream", g.Stream),
 	}
 	since := x.d.At.Add(-deadLettersIn)

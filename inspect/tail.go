@@ -28,8 +28,7 @@ type TailConfig struct {
 	Patterns []string
 
 	// From is where to begin: "0" at the beginning, "$" (the default) with
-	// what comes, an entry id with that entry where it exists, or a duration
-	// such as "15m" with what was published since.
+	// what comes, or an entry id with that entry where it exists.
 	From string
 
 	Limit     int  // end after so many items; 0: never
@@ -43,7 +42,7 @@ type TailConfig struct {
 
 // Validate reports the first rule that the configuration breaks.
 func (c TailConfig) Validate() error {
-	if _, err := parseFrom(c.From, time.Time{}); err != nil {
+	if _, err := parseFrom(c.From); err != nil {
 		return err
 	}
 	if c.Limit < 0 {
@@ -68,7 +67,7 @@ type Refusal struct {
 // of publishing, as far as ids tell it. It returns nil when ctx ends, and the
 // error of show when there is one. A lost connection is waited for.
 func (i *Inspector) Tail(ctx context.Context, cfg TailConfig, show func(Item) error) error {
-	from, err := parseFrom(cfg.From, time.Now())
+	from, err := parseFrom(cfg.From)
 	if err != nil {
 		return err
 	}
@@ -89,7 +88,7 @@ type start struct {
 	new   bool // after what is there
 }
 
-func parseFrom(from string, now time.Time) (start, error) {
+func parseFrom(from string) (start, error) {
 	switch from {
 	case "", "$":
 		return start{new: true}, nil
@@ -99,11 +98,7 @@ func parseFrom(from string, now time.Time) (start, error) {
 	if id, err := wire.ParseID(from); err == nil {
 		return start{after: id.Prev()}, nil
 	}
-	if ago, err := time.ParseDuration(from); err == nil && ago > 0 {
-		since := max(now.Add(-ago).UnixMilli(), 0)
-		return start{after: wire.ID{Ms: uint64(since)}.Prev()}, nil
-	}
-	return start{}, fmt.Errorf(`from %q: must be "0", "$", an entry id or a duration such as "15m"`, from)
+	return start{}, fmt.Errorf(`from %q: must be "0", "$" or an entry id`, from)
 }
 
 // source is one stream on its way into the merge.

@@ -189,8 +189,6 @@ func TestTailBegins(t *testing.T) {
 		"2":   all[1:],
 		"2-1": all[2:],
 		"2-7": all[3:],
-		"15m": all[5:],
-		"2h":  all[4:],
 		"$":   nil,
 		"":    nil,
 	} {
@@ -198,7 +196,7 @@ func TestTailBegins(t *testing.T) {
 			t.Errorf("from %q: got %v, want %v", from, got, want)
 		}
 	}
-	for _, bad := range []string{"yesterday", "-15m", "0m", "1-2-3", "-1"} {
+	for _, bad := range []string{"yesterday", "15m", "1-2-3", "-1"} {
 		if err := (inspect.TailConfig{From: bad}).Validate(); err == nil || !strings.Contains(err.Error(), bad) {
 			t.Errorf("from %q: got %v, want a refusal that names it", bad, err)
 		}

@@ -13,7 +13,7 @@ func (c *cli) consumersCommand() *cobra.Command {
 	var l looking
 	cmd := &cobra.Command{
 		Use:   "consumers [PATTERN...]",
-		Short: "Show the consumers of each group, and what they hold",
+		Short: "Show the consumers of each group, and what they hold; prune",
 		Long: `Show the consumers of the groups on the streams that match a PATTERN (a key or a
 Redis glob; by default every stream of the suite).
 

@@ -21,6 +21,7 @@ import (
 	"github.com/freshet/freshet/internal/daemon"
 	"github.com/freshet/freshet/internal/devserver"
 	"github.com/freshet/freshet/internal/fake"
+	"github.com/freshet/freshet/internal/shell"
 	"github.com/freshet/freshet/replica"
 )
 
@@ -232,12 +233,12 @@ func (c *cli) printAddresses(server *devserver.Server, database, group, dashboar
 	switch {
 	case server == nil:
 		if c.redis != "" && daemon.Redact(url) == url {
-			redisFlag = " --redis " + quote(url)
+			redisFlag = " --redis " + shell.Word(url)
 		}
 	case server.Embedded():
 		kind, redisFlag = "embedded, in memory", " --redis "+url
 	default:
-		kind, redisFlag = "private redis-server, data in "+filepath.Join(filepath.Dir(database), "redis"), " --redis "+url
+		kind, redisFlag = "private redis-server, its data beside the copy", " --redis "+url
 	}
 	program := programName()
 	fmt.Fprintf(c.stdout, "Freshet runs on this machine. Ctrl-C stops it.\n\n")
@@ -251,8 +252,9 @@ func (c *cli) printAddresses(server *devserver.Server, database, group, dashboar
 	w.Flush()
 	fmt.Fprintf(c.stdout, "\nTry next, in another terminal:\n\n")
 	fmt.Fprintf(c.stdout, "  %s tail%s\n", program, redisFlag)
+	fmt.Fprintf(c.stdout, "  %s doctor%s\n", program, redisFlag)
 	fmt.Fprintf(c.stdout, "  %s trigger user_created --tenant acme%s\n", program, redisFlag)
-	fmt.Fprintf(c.stdout, "  sqlite3 %s 'select * from users'\n\n", quote(database))
+	fmt.Fprintf(c.stdout, "  sqlite3 %s 'select * from users'\n\n", shell.Word(database))
 }
 
 // programName is how the next commands call this program.
@@ -264,15 +266,5 @@ func programName() string {
 	if err != nil || strings.Contains(path, "go-build") { // by go run, which removes it
 		return "go run ./cmd/freshet"
 	}
-	return quote(path)
+	return shell.Word(path)
 }
-
-// quote makes a word of a shell's command line.
-func quote(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(unquoted, r) }) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-const unquoted = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+=,"

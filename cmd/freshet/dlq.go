@@ -67,6 +67,10 @@ func (c *cli) dlqList(ctx context.Context, sel selection) error {
 			out.widths[k] = max(out.widths[k], utf8.RuneCountInString(escape(cell)))
 		}
 	}
+	if len(list) == 0 && c.tabular() {
+		fmt.Fprintln(c.stderr, "no dead letters")
+	}
+	out.fit()
 	for i, cluster := range list {
 		if err := out.add(clusterJSON{
 			Stream: cluster.Stream, Group: cluster.Group, Reason: orNull(cluster.Reason), Error: orNull(cluster.Error),

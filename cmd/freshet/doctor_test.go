@@ -30,12 +30,14 @@ type doctorReport struct {
 	Verdict              string
 	Healthy, Unreachable bool
 	Server               struct{ Version, User string }
-	Findings             []struct {
-		Check, Severity, Subject, Summary, Evidence string
-		Advice, Command                             *string
-		Fixable                                     bool
-		SinceSeconds                                *int64 `json:"since_seconds"`
-	}
+	Findings             []reported
+}
+
+type reported struct {
+	Check, Severity, Subject, Summary, Evidence string
+	Advice, Command                             *string
+	Fixable                                     bool
+	SinceSeconds                                *int64 `json:"since_seconds"`
 }
 
 func diagnosed(t *testing.T, server *redistest.Server, args ...string) (code int, r doctorReport) {

@@ -15,7 +15,7 @@ func (c *cli) groupsCommand() *cobra.Command {
 	l := looking{rates: true}
 	cmd := &cobra.Command{
 		Use:   "groups [PATTERN...]",
-		Short: "Show how far each group has got on each stream",
+		Short: "Show how far each group has got on each stream; create, rewind, delete",
 		Long: `Show the consumer groups of the streams that match a PATTERN (a key or a Redis
 glob; by default every stream of the suite). It looks for a second, to tell how
 fast they settle entries.

@@ -24,6 +24,7 @@ type listing struct {
 	single bool
 	header []string
 	widths []int
+	fitted bool // no cell is wider than its column
 	count  int
 }
 
@@ -48,7 +49,9 @@ func (l *listing) add(value any, style string, cells ...string) error {
 	if l.c.tabular() {
 		for i := range cells {
 			cells[i] = escape(cells[i])
-			l.widths[i] = max(l.widths[i], utf8.RuneCountInString(cells[i]))
+			if !l.fitted {
+				l.widths[i] = max(l.widths[i], utf8.RuneCountInString(cells[i]))
+			}
 		}
 		if l.count == 1 {
 			if err := l.row(bold, l.header); err != nil {
@@ -108,6 +111,7 @@ func (c *cli) show(header []string, rows []row) error {
 			l.widths[k] = max(l.widths[k], utf8.RuneCountInString(escape(cell)))
 		}
 	}
+	l.fit()
 	for _, r := range rows {
 		var err error
 		if c.output == "name" {
@@ -122,6 +126,36 @@ func (c *cli) show(header []string, rows []row) error {
 	return l.close()
 }
 
+// fit makes the widest columns narrower, so that a terminal's line shows all of
+// them: names lose their middle, text its end. The widths must be known.
+func (l *listing) fit() {
+	width := terminalWidth(l.c.stdout)
+	if width == 0 || l.c.output == "wide" {
+		return
+	}
+	l.fitted = true
+	total := 2 * (len(l.widths) - 1)
+	for _, w := range l.widths {
+		total += w
+	}
+	for ; total > width; total-- {
+		widest := 0
+		for i, w := range l.widths {
+			if w >= l.widths[widest] {
+				widest = i
+			}
+		}
+		if l.widths[widest] <= leastWidth {
+			return // the line is cut
+		}
+		l.widths[widest]--
+	}
+}
+
+// leastWidth is how narrow a column is made at most; a name can still be told
+// from others.
+const leastWidth = 20
+
 // tabular tells whether people are to read the output.
 func (c *cli) tabular() bool { return c.output == "table" || c.output == "wide" }
 
@@ -129,11 +163,15 @@ func (c *cli) tabular() bool { return c.output == "table" || c.output == "wide" 
 // line is not exceeded, unless -o wide asks for it.
 func (l *listing) row(style string, cells []string) error {
 	var b strings.Builder
-	for i, cell := range cells[:len(cells)-1] {
+	last := len(cells) - 1
+	for i, cell := range cells[:last] {
+		if l.fitted {
+			cell = middleOut(cell, l.widths[i])
+		}
 		b.WriteString(cell)
 		b.WriteString(strings.Repeat(" ", max(l.widths[i]-utf8.RuneCountInString(cell), 0)+2))
 	}
-	b.WriteString(cells[len(cells)-1])
+	b.WriteString(cells[last])
 	line := strings.TrimRight(b.String(), " ")
 	if l.c.output != "wide" {
 		line = shorten(line, terminalWidth(l.c.stdout))
@@ -239,6 +277,17 @@ func shorten(s string, width int) string {
 		return s
 	}
 	return string([]rune(s)[:width-1]) + "…"
+}
+
+// middleOut leaves out what is in the middle of a text that is longer than
+// width.
+func middleOut(s string, width int) string {
+	runes := []rune(s)
+	if len(runes) <= width {
+		return s
+	}
+	tail := (width - 1) / 2
+	return string(runes[:width-1-tail]) + "…" + string(runes[len(runes)-tail:])
 }
 
 func isTerminal(stream any) bool {

@@ -133,24 +133,24 @@ func pending(server *redistest.Server, group string) int64 {
 // settled it.
 func allSettled(server *redistest.Server, group string) bool {
 	names := streams(server)
-	for _, stream := range names {
-		groups, _ := server.Do("XINFO", "GROUPS", stream).([]any)
-		last := server.Do("XREVRANGE", stream, "+", "-", "COUNT", "1").([]any)
-		settled := false
-		for _, g := range groups {
-			info := map[string]any{}
-			for i, list := 0, g.([]any); i < len(list); i += 2 {
-				info[list[i].(string)] = list[i+1]
-			}
-			if info["name"] == group {
-				settled = info["pending"] == int64(0) && (len(last) == 0 || info["last-delivered-id"] == last[0].([]any)[0])
-			}
+	unsettled := func(stream string) bool { return !settled(server, stream, group) }
+	return len(names) > 0 && !slices.ContainsFunc(names, unsettled)
+}
+
+// settled is allSettled of one stream.
+func settled(server *redistest.Server, stream, group string) bool {
+	groups, _ := server.Do("XINFO", "GROUPS", stream).([]any)
+	last := server.Do("XREVRANGE", stream, "+", "-", "COUNT", "1").([]any)
+	for _, g := range groups {
+		info := map[string]any{}
+		for i, list := 0, g.([]any); i < len(list); i += 2 {
+			info[list[i].(string)] = list[i+1]
 		}
-		if !settled {
-			return false
+		if info["name"] == group {
+			return info["pending"] == int64(0) && (len(last) == 0 || info["last-delivered-id"] == last[0].([]any)[0])
 		}
 	}
-	return len(names) > 0
+	return false
 }
 
 // deadLetters returns the entry ids that a group has dead-lettered, by

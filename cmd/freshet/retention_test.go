@@ -35,7 +35,7 @@ func TestRetentionWarnsOnceOfEachCause(t *testing.T) {
 			{unserved, nil, "silent for 60m"},
 			{unserved, nil, ""},
 			{removed, nil, "entries=7"},
-			{unserved, nil, "redis-cli XGROUP DESTROY credit-events billing"},
+			{unserved, nil, "freshet groups delete credit-events billing"},
 			{full, nil, "9216 MiB of the 10 GiB"},
 			{full, nil, ""},
 			{wrong, nil, "WRONGTYPE"},
@@ -69,18 +69,4 @@ func TestRetentionWarnsOnceOfEachCause(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
-}
-
-func TestShellWord(t *testing.T) {
-	for s, want := range map[string]string{
-		"crm:sync:user:user_created": "crm:sync:user:user_created",
-		"old crm":                    `"old crm"`,
-		"$(reboot)`x`":               "\"\\$(reboot)\\`x\\`\"",
-		`a"b\`:                       `"a\"b\\"`,
-		"":                           `""`,
-	} {
-		if got := shellWord(s); got != want {
-			t.Errorf("%q: %s, want %s", s, got, want)
-		}
-	}
 }

@@ -101,9 +101,22 @@ func (c *cli) rootCommand() *cobra.Command {
 	flags.StringVarP(&c.output, "output", "o", "table", "output `FORMAT`: table, wide, json, jsonl, yaml or name")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log more")
 	completeFlag(root, "output", outputFormats)
-	root.AddCommand(c.devCommand(), c.runCommand(), c.publishCommand(), c.triggerCommand(), c.tailCommand(), c.dlqCommand(), c.trimCommand(), c.doctorCommand(), c.dashboardCommand(),
-		c.streamsCommand(), c.groupsCommand(), c.consumersCommand(), c.pendingCommand(), c.lagCommand(), c.healthCommand(),
-		c.eventsCommand(), c.traceCommand(), c.replayCommand())
+	for _, purpose := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Try", []*cobra.Command{c.devCommand(), c.triggerCommand()}},
+		{"Run", []*cobra.Command{c.runCommand(), c.publishCommand(), c.dashboardCommand()}},
+		{"What is wrong", []*cobra.Command{c.healthCommand(), c.doctorCommand(), c.lagCommand(), c.topCommand()}},
+		{"Look", []*cobra.Command{c.streamsCommand(), c.groupsCommand(), c.consumersCommand(), c.pendingCommand(), c.tailCommand(), c.eventsCommand(), c.traceCommand()}},
+		{"Act", []*cobra.Command{c.dlqCommand(), c.replayCommand(), c.trimCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: purpose.title, Title: purpose.title + ":"})
+		for _, cmd := range purpose.commands {
+			cmd.GroupID = purpose.title
+			root.AddCommand(cmd)
+		}
+	}
 	usageArgs(root)
 	return root
 }
@@ -123,7 +136,7 @@ func usageArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usageError("%w\nSee '%s --help'.", err, cmd.CommandPath())
+				return usageError("%w\nUsage: %s\nSee '%s --help'.", err, strings.TrimSuffix(cmd.UseLine(), " [flags]"), cmd.CommandPath())
 			}
 			return nil
 		}

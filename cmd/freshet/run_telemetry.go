@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 	"github.com/freshet/freshet/inspect"
 	"github.com/freshet/freshet/internal/daemon"
 	"github.com/freshet/freshet/internal/telemetry"
+	"github.com/freshet/freshet/internal/web"
+	"github.com/freshet/freshet/repair"
+	"github.com/freshet/freshet/replica"
 )
 
 // Bounds of what is done last, beside the drain.
@@ -30,6 +34,7 @@ type observed struct {
 	metrics  *telemetry.Metrics // nil: none are served
 	tracer   trace.Tracer       // nil: none
 	consumer atomic.Pointer[freshet.Consumer]
+	pages    atomic.Pointer[web.Dashboard]
 	ctx      context.Context // when it ends, the process is no longer ready
 	closers  []func()
 }
@@ -69,9 +74,20 @@ func (o *observed) serve(cfg daemon.Config, token telemetry.Token, log *slog.Log
 	mux.Handle("GET /livez", telemetry.Live())
 	mux.Handle("GET /readyz", telemetry.Ready(o.ready, token.Allowed))
 	mux.Handle("GET /metrics", token.Require(o.metrics.Handler()))
-	log.Info("serving metrics and health", "address", l.Addr().String())
+	mux.HandleFunc("/", o.dashboard)
+	log.Info("serving metrics, health and the dashboard", "address", l.Addr().String())
 	o.closers = append(o.closers, bounded(httpGrace, telemetry.Serve(l, mux, log)))
 	return nil
+}
+
+// dashboard serves the dashboard's pages from when there is something to show.
+func (o *observed) dashboard(w http.ResponseWriter, r *http.Request) {
+	if pages := o.pages.Load(); pages != nil {
+		pages.ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "starting or stopping", http.StatusServiceUnavailable)
 }
 
 // bounded makes a closer of what takes a context.
@@ -116,6 +132,32 @@ func (o *observed) follow(consumer *freshet.Consumer, cfg daemon.Config, connect
 		<-ended
 		inspector.Close()
 	})
+	return o.openPages(inspector, cfg, connection, log)
+}
+
+// openPages opens the dashboard. The token that reads the metrics is the one to
+// log in with. It is closed before the server: its live tails end then.
+func (o *observed) openPages(inspector *inspect.Inspector, cfg daemon.Config, connection freshet.Config, log *slog.Logger) error {
+	token, err := cfg.HTTPToken()
+	if err != nil {
+		return err
+	}
+	pages := web.Config{Inspector: inspector, OperateToken: token, Server: daemon.Redact(connection.URL), Log: log}
+	if strings.HasPrefix(cfg.Replica, "sqlite://") {
+		if pages.Copy, err = replica.OpenToRead(o.ctx, cfg.Replica); err != nil {
+			return err
+		}
+		o.closers = append(o.closers, func() { pages.Copy.Close() })
+	}
+	if pages.Repairer, err = repair.Open(o.ctx, connection); err != nil {
+		return err
+	}
+	dashboard := web.New(pages)
+	o.closers = append(o.closers, pages.Repairer.Close, func() {
+		o.pages.Store(nil)
+		dashboard.Close()
+	})
+	o.pages.Store(dashboard)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +74,11 @@ func TestRunServesMetricsAndHealth(t *testing.T) {
 			strings.Contains(text, `freshet_replica_batch_seconds_count{result="ok"}`) &&
 			strings.Contains(text, "freshet_redis_up 1")
 	})
+	for path, want := range map[string]string{"/": "<title>Overview", "/entities": `href="/entities?tenant=`} {
+		if code, text := get("http://"+address+path, ""); code != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("dashboard %s: %d, without %q", path, code, want)
+		}
+	}
 	if recorded == 0 {
 		t.Error("nothing was there to be settled")
 	}
@@ -112,6 +118,33 @@ func TestRunHTTPAsksForTheToken(t *testing.T) {
 	if code, _ := get("http://"+address+"/metrics", "0123456789abcdef"); code != http.StatusOK {
 		t.Errorf("metrics with the token: %d", code)
 	}
+	if _, text := get("http://"+address+"/streams", ""); !strings.Contains(text, "Log in") || strings.Contains(text, "user_created") {
+		t.Error("the dashboard's streams are shown without the token")
+	}
+	if code, _ := post("http://"+address+"/login", url.Values{"token": {"0123456789abcdeX"}}); code != http.StatusUnauthorized {
+		t.Errorf("logged in with another token: %d", code)
+	}
+	code, cookies := post("http://"+address+"/login", url.Values{"token": {"0123456789abcdef"}, "to": {"/streams"}})
+	if code != http.StatusSeeOther || len(cookies) != 1 {
+		t.Errorf("login with the token: %d, %d cookies", code, len(cookies))
+	}
+}
+
+// post sends a form, and returns the status and the cookies of the answer.
+func post(address string, form url.Values) (int, []*http.Cookie) {
+	response, err := http.DefaultTransport.RoundTrip(formRequest(address, form))
+	if err != nil {
+		return 0, nil
+	}
+	defer response.Body.Close()
+	return response.StatusCode, response.Cookies()
+}
+
+func formRequest(address string, form url.Values) *http.Request {
+	r := httptest.NewRequest("POST", address, strings.NewReader(form.Encode()))
+	r.RequestURI = ""
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return r
 }
 
 func TestRunHTTPThatCannotBe(t *testing.T) {

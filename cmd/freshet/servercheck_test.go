@@ -83,7 +83,9 @@ func TestRunKeepsTheRetention(t *testing.T) {
 	server.Do("XGROUP", "CREATE", "credit-events", "leftover", "0")
 	p := start(t, nil, "run", "--redis", server.URL(), "--replica", "sqlite://"+filepath.Join(t.TempDir(), "suite.db"), "--retention-older-than", "30d")
 	eventually(t, "what is old goes", func() bool { return server.Do("XLEN", stream) == int64(1) })
-	eventually(t, "the leftover is named", func() bool { return strings.Contains(p.stderr.String(), "XGROUP DESTROY credit-events leftover") })
+	eventually(t, "the leftover is named", func() bool {
+		return strings.Contains(p.stderr.String(), "freshet groups delete credit-events leftover")
+	})
 	p.signal(t, syscall.SIGTERM)
 	if code := p.exit(t); code != exitOK {
 		t.Errorf("exit %d\n%s", code, p.stderr.String())

@@ -35,6 +35,13 @@ jsonl to a file or pipe.`,
 		ValidArgs: events.Streams(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg.Patterns = args
+			if cfg.From != "0" && cfg.From != "$" {
+				from, err := parsePlace("--from", cfg.From, time.Now())
+				if err != nil {
+					return usageError("--from %q: must be 0, $, %s", cfg.From, placeUsage)
+				}
+				cfg.From = from
+			}
 			if err := cfg.Validate(); err != nil {
 				return usageError("--%w", err)
 			}
@@ -42,7 +49,7 @@ jsonl to a file or pipe.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&cfg.From, "from", "$", "begin `AT` 0 (the beginning), $ (what comes from now on), an entry id (that entry included) or a duration ago such as 15m")
+	flags.StringVar(&cfg.From, "from", "$", "begin `AT` 0 (the beginning), $ (what comes from now on), or "+placeUsage)
 	flags.IntVar(&cfg.Limit, "limit", 0, "exit after `N` entries (0: no limit)")
 	flags.BoolVar(&cfg.ExitAtEnd, "exit-at-end", false, "exit when all that is there has been shown")
 	flags.StringSliceVar(&cfg.Tenants, "tenant", nil, "only events of `TENANT` (repeatable)")

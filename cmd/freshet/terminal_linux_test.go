@@ -17,6 +17,20 @@ import (
 // to it, which is complete once the terminal is closed.
 func terminal(t *testing.T) (tty *os.File, written func() string) {
 	t.Helper()
+	pty, tty := pseudoTerminal(t, 100, 40)
+	var text strings.Builder
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(&text, pty) }) // ends with an error when the terminal is closed
+	return tty, func() string {
+		tty.Close()
+		reading.Wait()
+		return text.String()
+	}
+}
+
+// pseudoTerminal returns both ends of one: pty is the side of the user.
+func pseudoTerminal(t *testing.T, columns, rows uint16) (pty, tty *os.File) {
+	t.Helper()
 	pty, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -32,17 +46,15 @@ func terminal(t *testing.T) (tty *os.File, written func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 100}); err != nil {
-		t.Fatal(err)
-	}
-	var text strings.Builder
-	var reading sync.WaitGroup
-	reading.Go(func() { _, _ = io.Copy(&text, pty) }) // ends with an error when the terminal is closed
+	resize(t, pty, columns, rows)
 	t.Cleanup(func() { pty.Close() })
-	return tty, func() string {
-		tty.Close()
-		reading.Wait()
-		return text.String()
+	return pty, tty
+}
+
+func resize(t *testing.T, pty *os.File, columns, rows uint16) {
+	t.Helper()
+	if err := unix.IoctlSetWinsize(int(pty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -98,5 +110,29 @@ func TestPublishLinesOnATerminal(t *testing.T) {
 	}
 	if n := server.Do("XLEN", "crm:sync:user:user_created"); n != int64(1200) {
 		t.Errorf("%v events, want 1200", n)
+	}
+}
+
+// A name that is too long does not push the other columns off the terminal.
+func TestTableFitsTheTerminal(t *testing.T) {
+	server := redistest.Start(t)
+	t.Setenv("REDIS_URL", server.URL())
+	t.Setenv("NO_COLOR", "1")
+	long := "crm:sync:" + strings.Repeat("a", 60) + ":updated"
+	server.Do("XGROUP", "CREATE", long, "billing", "0", "MKSTREAM")
+	server.Do("XGROUP", "CREATECONSUMER", long, "billing", "billing-1")
+	table := onTerminal(t, "", "consumers", long)
+	for _, want := range []string{"billing-1", "STATE", "live", "crm:sync:aaa", "aaa:updated"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %s in\n%s", want, table)
+		}
+	}
+	for line := range strings.Lines(table) {
+		if n := len([]rune(strings.TrimRight(line, "\r\n"))); n > 100 {
+			t.Errorf("%d columns: %q", n, line)
+		}
+	}
+	if wide := onTerminal(t, "", "consumers", long, "-o", "wide"); !strings.Contains(wide, long) {
+		t.Errorf("-o wide shortens\n%s", wide)
 	}
 }

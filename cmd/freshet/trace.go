@@ -71,8 +71,8 @@ func (c *cli) trace(ctx context.Context, id string, f *finding) error {
 			way = append(way, w.Group+": "+wayCell(w))
 		}
 		rows[i] = row{value: value, style: plain, cells: []string{
-			timeCell(e.Time), e.ID, e.Stream, typeCell(e), c.entityCell(e.Entity), orDash(e.Source), orDash(strings.Join(way, "; ")),
+			timeCell(e.Time), typeCell(e), orDash(strings.Join(way, "; ")), e.ID, e.Stream, c.entityCell(e.Entity), orDash(e.Source),
 		}}
 	}
-	return c.show([]string{"TIME", "ID", "STREAM", "TYPE", "ENTITY", "SOURCE", "GROUPS"}, rows)
+	return c.show([]string{"TIME", "TYPE", "GROUPS", "ID", "STREAM", "ENTITY", "SOURCE"}, rows)
 }

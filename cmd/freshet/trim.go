@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshet/freshet/internal/redisstream"
+	"github.com/freshet/freshet/internal/shell"
 	"github.com/freshet/freshet/repair"
 )
 
@@ -101,6 +101,7 @@ func (c *cli) printTrimmed(streams []repair.TrimmedStream, dryRun bool) error {
 			out.widths[k] = max(out.widths[k], utf8.RuneCountInString(escape(cell)))
 		}
 	}
+	out.fit()
 	for i, s := range streams {
 		style := plain
 		if s.Err != nil {
@@ -253,18 +254,8 @@ func holdWarning(stream string, h repair.Hold) warning {
 		silent = "its consumers have been silent for " + roughly(h.LastSeen)
 	}
 	return warning{"unserved " + stream + " " + h.Group, fmt.Sprintf(
-		"%s, and nobody serves the group: %s. Run a consumer of that group or, if it is a leftover, remove it with 'redis-cli XGROUP DESTROY %s %s'",
-		text, silent, shellWord(stream), shellWord(h.Group))}
-}
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
-
-// shellWord quotes what a shell would not take as one word.
-func shellWord(s string) string {
-	if plainWord.MatchString(s) {
-		return s
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`").Replace(s) + `"`
+		"%s, and nobody serves the group: %s. Run a consumer of that group or, if it is a leftover, remove it: %s",
+		text, silent, shell.Command("freshet", "groups", "delete", stream, h.Group))}
 }
 
 func bytesCell(n int64) string {

@@ -101,7 +101,7 @@ func (c *Config) Settings() []Setting {
 		{Key: "server.allow_eviction", Field: &c.AllowEviction, Usage: "start on a server that may delete streams when its memory is full"},
 		{Key: "server.allow_no_persistence", Field: &c.AllowNoPersistence, Usage: "start on a server that writes nothing to disk"},
 		{Key: "retention.older_than", Field: &c.Retention, Usage: "remove entries older than `DURATION` such as 30d that every group has settled (default keep all)"},
-		{Key: "http.address", Field: &c.HTTPAddress, Usage: "serve /metrics, /livez and /readyz at `ADDRESS`, such as 127.0.0.1:9464; other machines reach it only with a token"},
+		{Key: "http.address", Field: &c.HTTPAddress, Usage: "serve the dashboard, /metrics, /livez and /readyz at `ADDRESS`, such as 127.0.0.1:9464; other machines reach it only with a token"},
 		{Key: "http.token_file", Field: &c.HTTPTokenFile, Usage: "callers must present the token that is in `FILE`, which its owner alone can read"},
 		{Key: "tracing.endpoint", Field: &c.Tracing, Usage: "send traces to the `URL` of a collector, http://HOST:4318/v1/traces (default the environment's OTEL_EXPORTER_OTLP_ENDPOINT, else none)"},
 		{Key: "consumer.group", Field: &k.Group, Usage: "consumer group `NAME` (default APP-copy)"},

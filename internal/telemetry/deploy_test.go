@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,6 +20,7 @@ import (
 	"github.com/freshet/freshet/inspect"
 	"github.com/freshet/freshet/internal/redistest"
 	"github.com/freshet/freshet/internal/telemetry"
+	"github.com/freshet/freshet/internal/telemetry/alerttest"
 )
 
 const (
@@ -30,7 +29,7 @@ const (
 	metricsPage   = "../../docs/metrics.md"
 )
 
-type families = map[string]*dto.MetricFamily
+type families = alerttest.Families
 
 // incident is what is scraped before and after everything goes wrong at once,
 // but for the server's end.
@@ -246,11 +245,18 @@ func TestAlertsFire(t *testing.T) {
 			wrong = append(wrong, r.Alert)
 		}
 	}
-	promtool(t,
-		situation{"an incident", series(before, after), wrong},
-		situation{"the server is down", series(scrape(t, down), scrape(t, down)), off},
-		situation{"nothing is scraped", nil, gone},
-		situation{"all is well", series(healthy(t)), nil},
+	situation := func(name string, series []alerttest.Series, firing []string) alerttest.Situation {
+		s := alerttest.Situation{Name: name, Series: series, By: "alertname"}
+		for _, alert := range firing {
+			s.Firing = append(s.Firing, fmt.Sprintf(`{alertname=%q}`, alert))
+		}
+		return s
+	}
+	alerttest.Check(t, alertsFile,
+		situation("an incident", alerttest.Step(before, after), wrong),
+		situation("the server is down", alerttest.Step(scrape(t, down), scrape(t, down)), off),
+		situation("nothing is scraped", nil, gone),
+		situation("all is well", alerttest.Step(healthy(t)), nil),
 	)
 }
 
@@ -274,94 +280,4 @@ func healthy(t *testing.T) (before, after families) {
 		return s, err
 	})
 	return scrape(t, m), scrape(t, m)
-}
-
-// situation is what Prometheus has, a sample a minute, and the alerts that
-// must fire in it.
-type situation struct {
-	name   string
-	series []inputSeries
-	firing []string
-}
-
-type inputSeries struct {
-	Series string `yaml:"series"`
-	Values string `yaml:"values"`
-}
-
-// series has each gauge and counter stand as it was before for twenty minutes,
-// and then as it is after. Prometheus's tests begin in 1970, and so does the
-// server's time.
-func series(before, after families) (list []inputSeries) {
-	values := map[string][2]string{}
-	for n, scraped := range []families{before, after} {
-		for name, family := range scraped {
-			for _, m := range family.GetMetric() {
-				if !strings.HasPrefix(name, "freshet_") || m.Histogram != nil {
-					continue
-				}
-				labels := []string{`instance="a"`}
-				for _, l := range m.GetLabel() {
-					labels = append(labels, l.GetName()+"="+strconv.Quote(l.GetValue()))
-				}
-				value := m.GetGauge().GetValue() + m.GetCounter().GetValue()
-				if name == "freshet_snapshot_timestamp_seconds" && value > 1e9 {
-					value = 0
-				}
-				key := name + "{" + strings.Join(labels, ", ") + "}"
-				v := values[key]
-				v[n] = strconv.FormatFloat(value, 'f', -1, 64)
-				values[key] = v
-			}
-		}
-	}
-	for key, v := range values {
-		text := "_x21"
-		if v[0] != "" {
-			text = v[0] + "+0x20"
-		}
-		if v[1] != "" {
-			text += " " + v[1] + "+0x40"
-		}
-		list = append(list, inputSeries{key, text})
-	}
-	return list
-}
-
-func promtool(t *testing.T, situations ...situation) {
-	t.Helper()
-	rules, err := filepath.Abs(alertsFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("promtool", "check", "rules", rules).CombinedOutput(); err != nil {
-		t.Fatalf("promtool: %v\n%s", err, out)
-	}
-	for _, s := range situations {
-		t.Run(s.name, func(t *testing.T) {
-			samples := []map[string]any{}
-			for _, alert := range s.firing {
-				samples = append(samples, map[string]any{"labels": fmt.Sprintf(`{alertname=%q}`, alert), "value": 1})
-			}
-			text, err := yaml.Marshal(map[string]any{
-				"rule_files": []string{rules},
-				"tests": []map[string]any{{
-					"interval": "1m", "input_series": s.series,
-					"promql_expr_test": []map[string]any{{
-						"expr": `group by (alertname) (ALERTS{alertstate="firing"})`, "eval_time": "30m", "exp_samples": samples,
-					}},
-				}},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := filepath.Join(t.TempDir(), "test.yml")
-			if err := os.WriteFile(file, text, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if out, err := exec.Command("promtool", "test", "rules", file).CombinedOutput(); err != nil {
-				t.Errorf("promtool: %v\n%s", err, out)
-			}
-		})
-	}
 }

@@ -12,30 +12,24 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/freshet/freshet"
 	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/inspect"
 	"github.com/freshet/freshet/internal/redistest"
 	"github.com/freshet/freshet/internal/telemetry"
+	"github.com/freshet/freshet/internal/telemetry/alerttest"
 )
 
 // scrape is what Prometheus gets.
-func scrape(t *testing.T, m *telemetry.Metrics) map[string]*dto.MetricFamily {
+func scrape(t *testing.T, m *telemetry.Metrics) families {
 	t.Helper()
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != http.StatusOK {
 		t.Fatalf("scrape: %d %s", w.Code, w.Body)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(w.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return families
+	return alerttest.Parse(t, w.Body)
 }
 
 // value returns the sample of a metric whose labels include those given as

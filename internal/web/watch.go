@@ -12,15 +12,23 @@ import (
 const (
 	watchEvery   = 5 * time.Second
 	watchTimeout = 10 * time.Second
-	watchKept    = 120 // samples: ten minutes
+	watchWhile   = 30 * time.Second // after the last page that asked
+	watchKept    = 120              // samples: ten minutes
 )
 
 // watch is what the dashboard last saw of the whole bus. Pages about all of it
-// show that, and so cost the server nothing.
+// show that, and so cost the server nothing. While nobody asks, nothing is
+// looked at.
 type watch struct {
 	mu    sync.Mutex
-	first chan struct{} // closed after the first look
+	first chan struct{} // closed after the first look since somebody asks
+	asked time.Time     // by a page
+	wake  chan struct{} // holds one when somebody has asked
 	seen
+}
+
+func newWatch() watch {
+	return watch{first: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
 // seen is one look, and what is remembered of those before.
@@ -42,11 +50,19 @@ type sample struct {
 	Dead        float64 // dead letters
 }
 
-// keepWatch looks at the bus until the dashboard is closed.
+// keepWatch looks at the bus while somebody asks, until the dashboard is
+// closed.
 func (d *Dashboard) keepWatch() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
+		if !d.watch.wanted() {
+			select {
+			case <-d.watch.wake:
+			case <-d.ctx.Done():
+				return
+			}
+		}
 		ctx, cancel := context.WithTimeout(d.ctx, watchTimeout)
 		diagnosis, err := d.cfg.Inspector.Diagnose(ctx, inspect.DiagnoseConfig{})
 		cancel()
@@ -60,6 +76,34 @@ func (d *Dashboard) keepWatch() {
 			return
 		}
 	}
+}
+
+// wanted tells whether somebody has asked lately. If not, what was seen is
+// forgotten: the next who asks is shown how it is then.
+func (w *watch) wanted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.asked) < watchWhile {
+		return true
+	}
+	select {
+	case <-w.first:
+		w.first, w.seen = make(chan struct{}), seen{}
+	default:
+	}
+	return false
+}
+
+// ask has the bus looked at, and returns what is closed when it was.
+func (w *watch) ask() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked = time.Now()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	return w.first
 }
 
 func (w *watch) put(diagnosis *inspect.Diagnosis, err error) {
@@ -112,10 +156,10 @@ func (w *watch) remember(findings []inspect.Finding) {
 	w.since = since
 }
 
-// look returns what was last seen, and waits for it at the start.
+// look returns what was last seen, and waits for it where nobody asked before.
 func (d *Dashboard) look(ctx context.Context) (seen, error) {
 	select {
-	case <-d.watch.first:
+	case <-d.watch.ask():
 	case <-ctx.Done():
 		return seen{}, ctx.Err()
 	}

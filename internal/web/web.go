@@ -46,9 +46,9 @@ type Dashboard struct {
 	parts  sync.WaitGroup
 }
 
-// New returns a dashboard and starts to watch the server.
+// New returns a dashboard. It looks at the server while pages are asked for.
 func New(cfg Config) *Dashboard {
-	d := &Dashboard{cfg: cfg, log: cfg.Log, tails: make(chan struct{}, maxTails), watch: watch{first: make(chan struct{})}}
+	d := &Dashboard{cfg: cfg, log: cfg.Log, tails: make(chan struct{}, maxTails), watch: newWatch()}
 	if d.log == nil {
 		d.log = slog.Default()
 	}
