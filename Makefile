@@ -84,7 +84,7 @@ fuzz-nightly: ## The same, for a minute each
 .PHONY: model
 model: ## A model of a consumer group against the real one, 2,000 steps
 	scripts/deps
-	go test -tags model ./internal/faults -run TestModel -count=1
+	FRESHET_MODEL_STEPS=2000 go test -tags model ./internal/faults -run TestModel -count=1
 
 .PHONY: model-nightly
 model-nightly: ## The model of a consumer group, 50,000 steps instead of 2,000

@@ -38,7 +38,7 @@ const (
 // it. What must hold at all times, and when all is quiet, is in
 // model_check_test.go.
 func TestModel(t *testing.T) {
-	steps := 2000
+	steps := 1000
 	if text := os.Getenv("FRESHET_MODEL_STEPS"); text != "" {
 		var err error
 		if steps, err = strconv.Atoi(text); err != nil {
@@ -82,7 +82,9 @@ func (t *laneT) Errorf(format string, args ...any) {
 
 // lane is a server, and connections to it, for one case after the other.
 type lane struct {
-	server    *redistest.Server
+	addr      string
+	server    *redistest.Conn
+	watched   *redistest.Conn // by way of a proxy, as a consumer's calls
 	bus       *freshet.Bus
 	inspector *inspect.Inspector
 	repairer  *repair.Repairer
@@ -90,9 +92,20 @@ type lane struct {
 }
 
 func newLane(t *testing.T) *lane {
-	l := &lane{server: redistest.Start(t)}
-	cfg := freshet.Config{URL: l.server.URL(), Log: slog.New(slog.DiscardHandler)}
+	server := redistest.Start(t)
+	tr := &trial{}
+	t.Cleanup(func() { endOf(tr) })
+	l := &lane{addr: server.Addr()}
+	cfg := freshet.Config{URL: server.URL(), PublishTimeout: time.Minute, Log: slog.New(slog.DiscardHandler)}
 	var err error
+	if l.server, err = redistest.Dial(l.addr); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.server.Close)
+	if l.watched, err = redistest.Dial(tr.proxy(l.addr).listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.watched.Close)
 	if l.bus, err = freshet.Open(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +121,12 @@ func newLane(t *testing.T) *lane {
 	return l
 }
 
+func endOf(tr *trial) {
+	for _, end := range slices.Backward(tr.ends) {
+		end()
+	}
+}
+
 func (l *lane) check(t *rapid.T) {
 	l.server.Do("FLUSHALL")
 	m := &model{T: t, lane: l, began: time.Now()}
@@ -115,6 +134,7 @@ func (l *lane) check(t *rapid.T) {
 	defer m.watch()()
 	actions := map[string]func(){
 		"crash":         m.crash,
+		"cut":           m.cut,
 		"delete stream": m.deleteStream,
 		"destroy group": m.destroy,
 		"publish":       m.publish,
@@ -123,7 +143,7 @@ func (l *lane) check(t *rapid.T) {
 		"start":         m.start,
 		"stop":          m.stop,
 		"trim":          m.trim,
-		"wait":          m.quiet,
+		"wait":          func() { m.quiet() },
 	}
 	names := slices.Sorted(maps.Keys(actions))
 	for range modelSteps {
@@ -149,8 +169,10 @@ type model struct {
 	mu        sync.Mutex
 	events    []*modelEvent
 	broken    []string // what did not hold, as the handlers saw it
+	late      []string // the same, unless leases ran out
 	story     strings.Builder
-	stalled   bool // leases may have run out, for want of processor time
+	stalled   bool // leases may have run out since all was quiet, for want of processor time
+	frozen    bool // calls may have been given up for that, at some time
 	muddled   bool // a group or a stream is gone, and not all is quiet again
 	upheavals int  // how often that has been
 }
@@ -159,6 +181,7 @@ type model struct {
 // can be cut off.
 type modelConsumer struct {
 	*freshet.Consumer
+	app    string // its connections' name at the server
 	proxy  *proxy
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -169,6 +192,7 @@ type modelConsumer struct {
 
 	gone   bool // stopped, or dead
 	stuck  stuck
+	cut    string                 // replies to its reads that were lost
 	orders map[string]*modelOrder // by entity
 }
 
@@ -215,12 +239,12 @@ func (m *model) watch() (stop func()) {
 				return
 			case <-tick.C:
 			}
-			m.server.Do("PING")
-			if time.Since(last) > modelLease/4 {
-				m.mu.Lock()
-				m.stalled = true
-				m.mu.Unlock()
-			}
+			m.watched.Do("PING")
+			took := time.Since(last)
+			m.mu.Lock()
+			m.stalled = m.stalled || took > modelLease/4
+			m.frozen = m.frozen || took > time.Second
+			m.mu.Unlock()
 		}
 	})
 	return func() {
