@@ -24,7 +24,7 @@ type Transport interface {
 	// Read returns entries never delivered to the group, at most count a
 	// stream, from the named streams only, each stream's in id order. It
 	// waits up to block (0: not at all) when there are none. Their delivery
-	// count is 1.
+	// count is 1. Entries that come with an error are handed out all the same.
 	Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error)
 
 	// Own returns this consumer's own pending entries of a stream with ids
@@ -58,7 +58,8 @@ type Transport interface {
 }
 
 // ErrLost is wrapped by transport errors that say the group or the stream
-// no longer existed.
+// no longer existed, or that another server has it by now, which may not know
+// of the newest acknowledgments.
 var ErrLost = errors.New("group or stream was gone")
 
 // Pending is a page of entries that had been delivered before.

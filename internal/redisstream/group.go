@@ -52,6 +52,7 @@ type Group struct {
 	streams     map[string]*stream
 	resolveNext time.Time
 	lossesNext  time.Time
+	elsewhere   bool // another server was found to answer
 	// settledMeanwhile are the entries that were settled while pending ones
 	// are being listed, nil otherwise: the list may still have them.
 	settledMeanwhile map[wire.Ref]struct{}
@@ -70,6 +71,7 @@ type stream struct {
 	unsure     bool                 // entries may be pending here that were never handed out
 	lostAcks   int64                // entries that were settled and handed out again
 	rewound    string               // where the group was moved back to last on purpose, and when; see place.lua
+	run        string               // the server that answered the last look
 	clock      clock                // of its server
 }
 

@@ -103,6 +103,7 @@ type look struct {
 	consumers int64
 	rewound   string // see stream.rewound
 	entered   int64  // how often consumers have entered the group
+	run       string // the server that answered; "" where it does not tell
 }
 
 func parseLook(reply rueidis.RedisResult) (look, error) {
@@ -110,11 +111,11 @@ func parseLook(reply rueidis.RedisResult) (look, error) {
 	if err != nil {
 		return look{}, err
 	}
-	if len(parts) != 8 {
-		return look{}, fmt.Errorf("script returned %d parts, want 8", len(parts))
+	if len(parts) != 9 {
+		return look{}, fmt.Errorf("script returned %d parts, want 9", len(parts))
 	}
 	var l look
-	var errs [8]error
+	var errs [9]error
 	l.unread, errs[0] = parts[0].AsInt64()
 	back, err := parts[1].AsInt64()
 	l.setBack, errs[1] = back == 1, err
@@ -129,6 +130,7 @@ func parseLook(reply rueidis.RedisResult) (look, error) {
 	l.consumers, errs[5] = parts[5].AsInt64()
 	l.rewound, errs[6] = parts[6].ToString()
 	l.entered, errs[7] = parts[7].AsInt64()
+	l.run, errs[8] = parts[8].ToString()
 	return l, errors.Join(errs[:]...)
 }
 
@@ -141,6 +143,10 @@ func (g *Group) noteLook(stream string, l look) {
 	if l.setBack {
 		s.delivered = l.end
 	}
+	if s.run != "" && l.run != "" && s.run != l.run {
+		g.elsewhere = true
+	}
+	s.run = l.run
 	if l.found {
 		s.floor, s.alone, s.entered = l.at, l.consumers <= 1, l.entered
 		if l.pending != (wire.ID{}) {
@@ -158,6 +164,16 @@ func (g *Group) noteLook(stream string, l look) {
 		g.log.Error("the server has lost the stream's newest entries, as by a failover or a power loss; what was published then is gone, or was handled here and is unknown to others",
 			"stream", stream, "group", g.cfg.Group, "had", had.String(), "ends_at", l.end.String())
 	}
+}
+
+// movedElsewhere tells, once, whether another server answers than before, or the
+// same one was started since.
+func (g *Group) movedElsewhere() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	was := g.elsewhere
+	g.elsewhere = false
+	return was
 }
 
 // countLostAcks counts those of the entries that were handed out before, and

@@ -45,7 +45,12 @@ func (g *Group) Read(ctx context.Context, streams []string, count int, block tim
 			g.lookForLossesIfDue(ctx) // with what was handed out before
 			g.countLostAcks(ctx, entries)
 			g.handedOut(entries)
-			return entries, g.resolveRetriesOf(ctx, entries)
+			if err := g.resolveRetriesOf(ctx, entries); err != nil || !g.movedElsewhere() {
+				return entries, err
+			}
+			// A failover may go by without a call that fails. What this
+			// consumer has settled may be pending there.
+			return entries, fmt.Errorf("read group %s: another server answers: %w", g.cfg.Group, delivery.ErrLost)
 		}
 		err = g.failure(ctx, "read group "+g.cfg.Group, err, names...)
 		if ClassOf(err) != WrongType || !slices.ContainsFunc(names, func(s string) bool { return !g.subscribed(s) }) {

@@ -23,7 +23,7 @@
 --          trimmed or deleted it: the server has lost its newest entries;
 --          the stream's last id, and of the group, empty where there is none:
 --          last id delivered, lowest id pending up to it, number of consumers; rewound;
---          entered
+--          entered; the server that answers, empty where it does not tell
 local stream = map(redis.call('XINFO', 'STREAM', KEYS[1]))
 local added, length, final = stream['entries-added'], stream.length, stream['last-generated-id']
 local first = length > 0 and stream['first-entry'][1]
@@ -42,10 +42,12 @@ local lowest = pending and pending[1] or ''
 if at and (kept.at ~= at or kept.pending ~= lowest) then
   redis.call('HSET', KEYS[2], 'at', at, 'pending', lowest)
 end
+local about = redis.pcall('INFO', 'server') -- may be forbidden
+local run = type(about) == 'string' and string.match(about, 'run_id:(%x+)') or ''
 local back = 0
 local function answer(lost)
   return {lost, back, final, at or '', lowest, group and group.consumers or 0, kept.rewound or '',
-    tonumber(kept.entered) or 0}
+    tonumber(kept.entered) or 0, run}
 end
 if not added then
   return answer(0) -- the server counts nothing, before Redis 7
@@ -83,8 +85,6 @@ if not read then
 end
 local lost = math.max(0, added - read - unread)
 local found = tonumber(kept.found) or 0
-local about = redis.pcall('INFO', 'server') -- may be forbidden
-local run = type(about) == 'string' and string.match(about, 'run_id:(%x+)') or ''
 if not kept.read and not (first and below(at, first)) then
   found = lost -- of an earlier time, if at all
 elseif kept.read and ((kept.run or run) ~= run or read < tonumber(kept.read)) or lost < found then
