@@ -64,6 +64,7 @@ type stream struct {
 	joined     bool                 // the group on it has this consumer, unless it is another group by now
 	floor      wire.ID              // everything up to it was settled by the group at the last look
 	alone      bool                 // the group had no other consumer then
+	madeAgain  time.Time            // when the group was last found to be another one
 	entered    int64                // how often consumers had entered it then
 	delivered  wire.ID              // greatest id handed out
 	open       map[wire.ID]struct{} // handed out, not settled

@@ -76,7 +76,7 @@ func (g *Group) lookForLosses(ctx context.Context) error {
 			continue // every entry is deleted once it is settled
 		}
 		names = append(names, name)
-		calls = append(calls, scriptCall{[]string{name, StateKey(name, g.cfg.Group)}, []string{g.cfg.Group, g.delivered(name).String()}})
+		calls = append(calls, scriptCall{[]string{name, StateKey(name, g.cfg.Group)}, []string{g.cfg.Group, g.delivered(name).String(), g.cfg.Consumer}})
 	}
 	var last error
 	for i, reply := range g.c.runAll(ctx, lookScript, calls) {
@@ -84,6 +84,9 @@ func (g *Group) lookForLosses(ctx context.Context) error {
 		if err == nil {
 			g.noteRewind(names[i], look.rewound)
 			g.noteLook(names[i], look)
+			if look.another {
+				err = g.moveBack(ctx, names[i], look.at)
+			}
 		}
 		if err != nil && ClassOf(err) != NoGroup {
 			last = err
@@ -104,6 +107,7 @@ type look struct {
 	rewound   string // see stream.rewound
 	entered   int64  // how often consumers have entered the group
 	run       string // the server that answered; "" where it does not tell
+	another   bool   // than the group was that this consumer had entered; it entered it now
 }
 
 func parseLook(reply rueidis.RedisResult) (look, error) {
@@ -111,11 +115,11 @@ func parseLook(reply rueidis.RedisResult) (look, error) {
 	if err != nil {
 		return look{}, err
 	}
-	if len(parts) != 9 {
-		return look{}, fmt.Errorf("script returned %d parts, want 9", len(parts))
+	if len(parts) != 10 {
+		return look{}, fmt.Errorf("script returned %d parts, want 10", len(parts))
 	}
 	var l look
-	var errs [9]error
+	var errs [10]error
 	l.unread, errs[0] = parts[0].AsInt64()
 	back, err := parts[1].AsInt64()
 	l.setBack, errs[1] = back == 1, err
@@ -131,6 +135,8 @@ func parseLook(reply rueidis.RedisResult) (look, error) {
 	l.rewound, errs[6] = parts[6].ToString()
 	l.entered, errs[7] = parts[7].AsInt64()
 	l.run, errs[8] = parts[8].ToString()
+	another, err := parts[9].AsInt64()
+	l.another, errs[9] = another == 1, err
 	return l, errors.Join(errs[:]...)
 }
 
@@ -147,8 +153,14 @@ func (g *Group) noteLook(stream string, l look) {
 		g.elsewhere = true
 	}
 	s.run = l.run
+	if l.another {
+		s.joined, s.madeAgain = true, time.Now()
+	}
 	if l.found {
-		s.floor, s.alone, s.entered = l.at, l.consumers <= 1, l.entered
+		// Others that were in it come into a group that was made again at their
+		// next look.
+		s.alone = l.consumers <= 1 && (s.alone || time.Since(s.madeAgain) > 2*lossesMax)
+		s.floor, s.entered = l.at, l.entered
 		if l.pending != (wire.ID{}) {
 			s.floor = l.pending.Prev()
 		}

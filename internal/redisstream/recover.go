@@ -65,10 +65,10 @@ func (g *Group) recreateOn(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	cursor, lowest := g.cursor(name, kept[0])
 	if found {
-		return g.rejoin(ctx, name, at, lowest)
+		return g.rejoin(ctx, name, at)
 	}
+	cursor, _ := g.cursor(name, kept[0])
 	// A stream whose last id is below what was delivered is another one that
 	// has taken its place: all of it is new.
 	last, err := g.c.Last(ctx, name)
@@ -93,13 +93,18 @@ func (g *Group) recreateOn(ctx context.Context, name string) error {
 
 func (g *Group) noteRecreated(stream string, at wire.ID) {
 	g.losses.recreated.Add(1)
+	g.mu.Lock()
+	if s := g.streams[stream]; s != nil {
+		s.madeAgain = time.Now()
+	}
+	g.mu.Unlock()
 	g.log.Warn("group or stream was gone, created again", "stream", stream, "group", g.cfg.Group, "at", at.String())
 }
 
 // rejoin looks whether a group that is there is the one that this consumer was
 // in, for a group that was created again does not have it. Then what this one
 // had in hand is pending nowhere, and the group is moved back to it.
-func (g *Group) rejoin(ctx context.Context, name string, at, lowest wire.ID) error {
+func (g *Group) rejoin(ctx context.Context, name string, at wire.ID) error {
 	g.mu.Lock()
 	joined := g.streams[name].joined
 	g.mu.Unlock()
@@ -109,11 +114,21 @@ func (g *Group) rejoin(ctx context.Context, name string, at, lowest wire.ID) err
 	replies := g.c.doMulti(ctx, g.countEntry(name), g.createConsumer(name))
 	g.noteEntry(name, replies[0])
 	created, err := replies[1].AsInt64()
-	if err != nil || created == 0 || lowest == (wire.ID{}) || lowest.Compare(at) > 0 {
+	if err != nil || created == 0 {
 		return err
 	}
+	return g.moveBack(ctx, name, at)
+}
+
+// moveBack moves a group that another has created again, and that was given
+// entries up to at since, back to what this consumer had in hand.
+func (g *Group) moveBack(ctx context.Context, name string, at wire.ID) error {
+	_, lowest := g.cursor(name, Kept{})
+	if lowest == (wire.ID{}) || lowest.Compare(at) > 0 {
+		return nil
+	}
 	back := lowest.Prev().String()
-	err = g.c.do(ctx, g.c.rc.B().XgroupSetid().Key(name).Group(g.cfg.Group).Id(back).Build()).Error()
+	err := g.c.do(ctx, g.c.rc.B().XgroupSetid().Key(name).Group(g.cfg.Group).Id(back).Build()).Error()
 	if err == nil {
 		g.losses.recreated.Add(1)
 		g.log.Warn("group was created again by another consumer, moved back to what this one had in hand", "stream", name, "group", g.cfg.Group, "at", back)

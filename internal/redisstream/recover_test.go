@@ -283,6 +283,36 @@ func TestAGroupIsCreatedAgainBeforeWhatOneHeldThatCameLater(t *testing.T) {
 	}
 }
 
+// TestAGroupThatAnotherMadeAgainIsEnteredAnew: nor after what the other consumer
+// held, where the group had been destroyed before, the other had created it
+// again, and the one had not noticed, for nothing of its own failed.
+func TestAGroupThatAnotherMadeAgainIsEnteredAnew(t *testing.T) {
+	c, server := start(t)
+	a, b := group(t, c, "a"), group(t, c, "b")
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	if _, err := a.Read(t.Context(), a.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("read: %v", err)
+	}
+	for until := time.Now().Add(1500 * time.Millisecond); time.Now().Before(until); { // b looks
+		if _, err := b.Read(t.Context(), b.Streams(), 10, 50*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := add(t, c, s1, 3)
+	server.Do("XREADGROUP", "GROUP", "g", "a", "STREAMS", s1, ">") // its reply is lost
+	add(t, c, s1, 2)
+	if err := b.Ack(t.Context(), refs(read(t, b, 10))); err != nil {
+		t.Fatal(err)
+	}
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	if _, err := b.Read(t.Context(), b.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("read: %v", err)
+	}
+	if got := read(t, b, 10); len(got) != 5 || got[0].ID != want[0] {
+		t.Errorf("%d entries come again, want those from %v on: %v", len(got), want[0], got)
+	}
+}
+
 // TestANewConsumerDoesNotReplay: one that has read nothing yet creates the
 // group again where it found it, not at the beginning.
 func TestANewConsumerDoesNotReplay(t *testing.T) {

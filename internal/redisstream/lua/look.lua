@@ -18,12 +18,13 @@
 --          at and pending, as returned, of which it is created again should it
 --          be destroyed; rewound, where it was moved back to on purpose and when;
 --          entered, how often consumers have entered the group
--- ARGV     group, greatest id that the caller was given or '0-0'
+-- ARGV     group, greatest id that the caller was given or '0-0', the caller's name
 -- Returns  entries lost unread, 1 when the caller's id is gone though nobody
 --          trimmed or deleted it: the server has lost its newest entries;
 --          the stream's last id, and of the group, empty where there is none:
 --          last id delivered, lowest id pending up to it, number of consumers; rewound;
---          entered; the server that answers, empty where it does not tell
+--          entered; the server that answers, empty where it does not tell;
+--          1 when the group did not have the caller: it enters it now
 local stream = map(redis.call('XINFO', 'STREAM', KEYS[1]))
 local added, length, final = stream['entries-added'], stream.length, stream['last-generated-id']
 local first = length > 0 and stream['first-entry'][1]
@@ -36,6 +37,7 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   end
 end
 local at = group and group['last-delivered-id']
+local new = group and redis.pcall('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[3])
 local pending = group and redis.call('XPENDING', KEYS[1], ARGV[1], '-', at, 1)[1] -- what lies above is given out again
 local kept = map(redis.call('HGETALL', KEYS[2]))
 local lowest = pending and pending[1] or ''
@@ -44,10 +46,16 @@ if at and (kept.at ~= at or kept.pending ~= lowest) then
 end
 local about = redis.pcall('INFO', 'server') -- may be forbidden
 local run = type(about) == 'string' and string.match(about, 'run_id:(%x+)') or ''
+if new and new ~= 0 then -- refused, maybe, and then the others are not known to be others
+  group.consumers = group.consumers + 1
+end
+if new == 1 then
+  kept.entered = redis.call('HINCRBY', KEYS[2], 'entered', 1)
+end
 local back = 0
 local function answer(lost)
   return {lost, back, final, at or '', lowest, group and group.consumers or 0, kept.rewound or '',
-    tonumber(kept.entered) or 0, run}
+    tonumber(kept.entered) or 0, run, new == 1 and 1 or 0}
 end
 if not added then
   return answer(0) -- the server counts nothing, before Redis 7
