@@ -207,3 +207,21 @@ func ExampleRetryAfter() {
 	}
 	// Output: sent at attempt 2
 }
+
+// An error that no retry can mend: the event is a dead letter at once.
+func ExamplePermanent() {
+	ctx := context.Background()
+	bus, stop := exampleBus(ctx)
+	defer stop()
+
+	consumer := bus.Consumer(freshet.ConsumerConfig{Group: "mails", Tenants: []string{"acme"}})
+	freshet.On(consumer, func(context.Context, *freshet.Event[events.UserCreated]) error {
+		return freshet.Permanent(errors.New("the address does not exist"))
+	})
+	if err := consumer.Drain(ctx); err != nil {
+		log.Fatal(err)
+	}
+	stats := consumer.Stats()
+	fmt.Println("dead-lettered:", stats.DeadLettered, "retried:", stats.Retried)
+	// Output: dead-lettered: 1 retried: 0
+}

@@ -65,3 +65,25 @@ func ExampleLookup() {
 	// *events.UserCreated
 	// *events.AppUserCreated
 }
+
+// What is told of users, and on which streams.
+func ExampleCatalogue() {
+	for _, t := range events.Catalogue() {
+		if t.Entity == "user" && t.Shape == events.ShapeSync {
+			fmt.Println(t.Name, "on", t.Stream)
+		}
+	}
+	// Output:
+	// user_created on crm:sync:user:user_created
+	// user_deactivated on crm:sync:user:user_deactivated
+	// user_deleted on crm:sync:user:user_deleted
+}
+
+// A name that nobody knows is most likely a misspelling.
+func ExampleNearest() {
+	fmt.Println(events.Nearest("user_craeted"))
+	fmt.Println(events.NearestStream("crm:sync:user:user_create"))
+	// Output:
+	// user_created
+	// crm:sync:user:user_created
+}

@@ -9,9 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/internal/redisstream"
-	"github.com/freshet/freshet/internal/wire"
 )
 
 // snapshot looks at the streams and their groups.
@@ -33,21 +31,6 @@ func (x *examination) snapshot(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// membership is a group on all the streams that it is on.
-type membership struct {
-	name string
-	on   []Group
-}
-
-func (m membership) live() bool {
-	return slices.ContainsFunc(m.on, func(g Group) bool { return g.Live > 0 })
-}
-
-// served tells whether it is known who works for the group.
-func (m membership) known() bool {
-	return !slices.ContainsFunc(m.on, func(g Group) bool { return g.Live < 0 })
 }
 
 // groups looks at how the groups are getting on.
@@ -72,40 +55,36 @@ func (x *examination) groups(ctx context.Context) error {
 	return errors.Join(x.losses(ctx), x.missing(ctx, byName), x.conflicts(ctx, byName))
 }
 
-// work is what groups have to do: entries that nobody has, and those that are
-// pending.
-type work struct {
-	Count
-	streams int
-	oldest  time.Time // when the oldest was published; zero: none, or unknown
+// membership is a group on all the streams that it is on.
+type membership struct {
+	name string
+	on   []Group
 }
 
-func workOf(groups ...Group) work {
-	var w work
-	for _, g := range groups {
-		todo := g.Waiting()
-		if todo.N == 0 && todo.Known() && g.Oldest == nil {
-			continue
-		}
-		w.N += todo.N
-		w.streams++
-		if !todo.Known() {
-			w.Unknown = todo.Unknown
-		}
-		if g.Oldest != nil && (w.oldest.IsZero() || g.Oldest.At.Before(w.oldest)) {
-			w.oldest = g.Oldest.At
-		}
-	}
-	return w
+func (m membership) live() bool {
+	return slices.ContainsFunc(m.on, func(g Group) bool { return g.Live > 0 })
 }
 
-// String says it in words: "1,204 events wait".
-func (w work) String() string {
-	text := countOf(w.N, "event") + plural(w.N, " waits", " wait")
-	if !w.Known() {
-		text = "at least " + text
+// known tells whether it is known who works for the group.
+func (m membership) known() bool {
+	return !slices.ContainsFunc(m.on, func(g Group) bool { return g.Live < 0 })
+}
+
+// lastSeen is how long ago any consumer was, and whether there are any.
+func (m membership) lastSeen() (least time.Duration, ever bool) {
+	for _, g := range m.on {
+		if g.Members > 0 && (!ever || g.LastSeen < least) {
+			least, ever = g.LastSeen, true
+		}
 	}
-	return text
+	return least, ever
+}
+
+func (m membership) members() (n int64) {
+	for _, g := range m.on {
+		n = max(n, g.Members)
+	}
+	return n
 }
 
 // served looks at whether anybody works for the group. A consumer that lives
@@ -156,23 +135,6 @@ func (x *examination) served(m membership) {
 // has nothing else to do.
 const overdueAfter = 10 * time.Second
 
-// lastSeen is how long ago any consumer was, and whether there are any.
-func (m membership) lastSeen() (least time.Duration, ever bool) {
-	for _, g := range m.on {
-		if g.Members > 0 && (!ever || g.LastSeen < least) {
-			least, ever = g.LastSeen, true
-		}
-	}
-	return least, ever
-}
-
-func (m membership) members() (n int64) {
-	for _, g := range m.on {
-		n = max(n, g.Members)
-	}
-	return n
-}
-
 // behind looks at a group that somebody works for.
 func (x *examination) behind(g Group) {
 	if g.Oldest == nil {
@@ -198,74 +160,6 @@ func (x *examination) behind(g Group) {
 	}
 }
 
-// worse is the worse of two.
-func worse(a, b Severity) Severity {
-	if b != "" && slices.Index(severities, b) < slices.Index(severities, a) {
-		return b
-	}
-	return a
-}
-
-// on names a group of a stream.
-func on(g Group) string { return g.Name + " on " + g.Stream }
-
-// consumers looks at those that are gone.
-func (x *examination) consumers(m membership, g Group) {
-	var dead []Consumer // that hold entries
-	var idle int
-	var held int64
-	limits := x.limits()
-	for _, c := range g.Consumers {
-		switch {
-		case c.Live:
-		case c.Pending == 0 && c.Idle >= limits.ConsumerIdle.Critical:
-			idle++
-		case c.Pending > 0 && (c.Idle >= limits.ConsumerIdle.Warning || c.Pending >= limits.ConsumerPending.Warning || !m.live()):
-			dead = append(dead, c)
-			held += c.Pending
-		}
-	}
-	if idle >= idleConsumers {
-		x.find(Finding{
-			Check: "idle_consumers", Severity: Info, Subject: "group " + on(g),
-			Summary:  fmt.Sprintf("%s has %s on %s that are gone and hold nothing", g.Name, countOf(int64(idle), "consumer"), g.Stream),
-			Evidence: fmt.Sprintf("not seen for %s or longer", span(limits.ConsumerIdle.Critical)),
-			Advice:   "Consumers of Freshet remove such by themselves; others need it done",
-			Command:  x.freshet("consumers", "prune", g.Stream, g.Name, "--idle", flagDuration(limits.ConsumerIdle.Critical)),
-			Fix:      &Fix{Stream: g.Stream, Group: g.Name, Idle: limits.ConsumerIdle.Critical},
-		})
-	}
-	if len(dead) == 0 {
-		return
-	}
-	slices.SortFunc(dead, func(a, b Consumer) int { return int(max(min(b.Idle-a.Idle, 1), -1)) })
-	severity := Warning
-	var names []string
-	for n, c := range dead {
-		severity = worse(severity, limits.ConsumerIdle.of(c.Idle))
-		severity = worse(severity, limits.ConsumerPending.of(c.Pending))
-		if n < 5 {
-			names = append(names, fmt.Sprintf("%s holds %d, not seen for %s", c.Name, c.Pending, span(c.Idle)))
-		}
-	}
-	advice := "What it holds is moved to a consumer that lives"
-	if !m.live() {
-		advice = "Start a consumer of the group first: what it holds is moved to one that lives"
-	}
-	size := int64(len(dead))
-	x.find(Finding{
-		Check: "dead_consumer", Severity: severity, Subject: "group " + on(g), Since: x.d.At.Add(-dead[0].Idle),
-		Summary: fmt.Sprintf("%s of %s on %s %s gone and %s %s, for %s", countOf(size, "consumer"), g.Name, g.Stream,
-			plural(size, "is", "are"), plural(size, "holds", "hold"), countOf(held, "entry"), span(dead[0].Idle)),
-		Evidence: strings.Join(names, "; "),
-		Advice:   advice,
-		Command:  x.freshet("consumers", "prune", g.Stream, g.Name, "--idle", flagDuration(DefaultLiveWithin)),
-	})
-}
-
-// idleConsumers is from how many consumers on that hold nothing they are told.
-const idleConsumers = 10
-
 func (x *examination) unknownLag(g Group) {
 	if g.Lag.Known() {
 		return
@@ -279,197 +173,49 @@ func (x *examination) unknownLag(g Group) {
 	})
 }
 
-// stale tells whether the oldest pending entry has neither been delivered nor
-// renewed lately: what live consumers of the project have in hand is renewed,
-// however much it is.
-func stale(g Group) bool {
-	return g.Pending > 0 && (g.OldestPending == nil || g.OldestPending.Idle > DefaultLiveWithin)
+// work is what groups have to do: entries that nobody has, and those that are
+// pending.
+type work struct {
+	Count
+	streams int
+	oldest  time.Time // when the oldest was published; zero: none, or unknown
 }
 
-func oldestPendingAt(g Group) time.Time {
-	if g.OldestPending == nil {
-		return time.Time{}
-	}
-	return g.OldestPending.At
-}
-
-func (x *examination) groupPending(g Group) {
-	severity := x.limits().GroupPending.of(g.Pending)
-	if severity == "" || !stale(g) {
-		return
-	}
-	x.find(Finding{
-		Check: "pending", Severity: severity, Subject: "group " + on(g), Since: oldestPendingAt(g),
-		Summary:  fmt.Sprintf("%s has %s on %s that were delivered and are not settled", g.Name, countOf(g.Pending, "entry"), g.Stream),
-		Evidence: fmt.Sprintf("XPENDING counts %d", g.Pending),
-		Advice:   "See which consumers hold them, and why they do not settle them",
-		Command:  x.freshet("pending", g.Stream, g.Name),
-	})
-}
-
-func (x *examination) streamPending(s Stream) {
-	var n int64
-	anyStale, anyGroup := false, false
-	for _, g := range s.Groups {
-		n += max(g.Pending, 0)
-		anyStale = anyStale || stale(g)
-		anyGroup = anyGroup || x.limits().GroupPending.of(g.Pending) != ""
-	}
-	severity := x.limits().StreamPending.of(n)
-	if severity == "" || !anyStale || anyGroup { // which is told by itself
-		return
-	}
-	x.find(Finding{
-		Check: "pending", Severity: severity, Subject: "stream " + s.Key,
-		Summary:  fmt.Sprintf("The groups of %s together have %s that were delivered and are not settled", s.Key, countOf(n, "entry")),
-		Evidence: fmt.Sprintf("XPENDING of %s counts %d", countOf(int64(len(s.Groups)), "group"), n),
-		Advice:   "See which groups have them",
-		Command:  x.freshet("groups", s.Key),
-	})
-}
-
-// losses looks at what groups will never get, but for what an operator has
-// taken note of.
-func (x *examination) losses(ctx context.Context) error {
-	var lost []Group
-	var refs []redisstream.GroupRef
-	for _, s := range x.d.Snapshot.Streams {
-		for _, g := range s.Groups {
-			x.trimmedPending(g)
-			if g.LostUnread > 0 {
-				lost, refs = append(lost, g), append(refs, redisstream.GroupRef{Stream: g.Stream, Group: g.Name})
-			}
-		}
-	}
-	kept, err := x.client.Kept(ctx, refs)
-	if err != nil {
-		kept = make([]redisstream.Kept, len(lost))
-	}
-	for n, g := range lost {
-		if news := g.LostUnread - kept[n].Noted; news > 0 {
-			x.find(Finding{
-				Check: "trimmed_unread", Severity: Critical, Subject: "group " + on(g),
-				Summary:  fmt.Sprintf("%s has lost %s of %s: they were removed before it had read them", g.Name, countOf(news, "event"), g.Stream),
-				Evidence: fmt.Sprintf("%d that were added to the stream were neither read by the group nor can be", g.LostUnread),
-				Advice:   "Have them published again, or load what they say from their source, and find out who trims (freshet trim removes nothing that is unread); then take note of it",
-				Command:  x.redis("", "HSET", redisstream.StateKey(g.Stream, g.Name), "noted", fmt.Sprint(g.LostUnread)),
-			})
-		}
-	}
-	return err
-}
-
-func (x *examination) trimmedPending(g Group) {
-	if p := g.OldestPending; p != nil && p.Trimmed {
-		x.find(Finding{
-			Check: "trimmed_unread", Severity: Warning, Subject: "group " + on(g), Since: p.At,
-			Summary:  fmt.Sprintf("%s has entries of %s pending that were removed before it had settled them", g.Name, g.Stream),
-			Evidence: fmt.Sprintf("the oldest pending entry, %s, is before the first of the stream; it was delivered to %s", p.ID, p.Consumer),
-			Advice:   "Find out who trims; a consumer of Freshet counts them as lost and goes on by itself",
-			Command:  x.freshet("pending", g.Stream, g.Name),
-		})
-	}
-}
-
-// retention looks at what is about to be removed before the group has settled
-// it. Freshet itself removes only what all groups have settled; others, and
-// MAXLEN, do not look.
-func (x *examination) retention(s Stream, g Group) {
-	if g.Oldest == nil {
-		return
-	}
-	age := x.d.At.Sub(g.Oldest.At)
-	severity := x.limits().Retention.of(age)
-	f := Finding{
-		Check: "retention", Severity: severity, Subject: "group " + on(g), Since: g.Oldest.At,
-		Summary:  fmt.Sprintf("%s has not settled events of %s that are %s old: who trims by age removes them, and freshet trim keeps everything behind them", g.Name, g.Stream, span(age)),
-		Evidence: fmt.Sprintf("the oldest is %s", g.Oldest.ID),
-		Advice:   "Have a consumer of the group settle them; a group that is no longer wanted is removed with freshet groups delete",
-		Command:  x.freshet("pending", g.Stream, g.Name),
-	}
-	trimmed := s.Added > s.Length && s.Length > 0
-	settled := s.Length - g.Lag.N - max(g.Pending, 0) // entries between the edge and the group
-	if severity == "" && trimmed && g.Lag.Known() && settled*10 < s.Length && age > x.limits().LagAge.Critical {
-		f.Severity = Warning
-		f.Summary = fmt.Sprintf("%s has not settled what stands at the beginning of %s, and that stream is trimmed: the next trim that does not look takes unread events", g.Name, g.Stream)
-		f.Evidence = fmt.Sprintf("%d entries were added, %d are left, and of those the group has settled %d", s.Added, s.Length, max(settled, 0))
-	}
-	if f.Severity != "" {
-		x.find(f)
-	}
-}
-
-// missing looks for groups that are not where they have been, or have to be.
-func (x *examination) missing(ctx context.Context, byName map[string][]Group) error {
-	has := func(stream, group string) bool {
-		return slices.ContainsFunc(byName[group], func(g Group) bool { return g.Stream == stream })
-	}
-	for _, s := range x.d.Snapshot.Streams {
-		for _, group := range x.cfg.Groups {
-			if slices.Contains(events.ExplicitStreams(), s.Key) && !has(s.Key, group) {
-				x.find(Finding{
-					Check: "group_missing", Severity: Critical, Subject: "group " + group + " on " + s.Key, Since: s.FirstAt,
-					Summary:  fmt.Sprintf("%s does not exist on %s: it gets none of its %s", group, s.Key, countOf(s.Length, "event")),
-					Evidence: "XINFO GROUPS does not name it", Advice: "Create it, or start its consumer, which does that",
-					Command: x.freshet("groups", "create", s.Key, group, "--start", "beginning"),
-					Fix:     &Fix{Stream: s.Key, Group: group, Start: "beginning"},
-				})
-			}
-		}
-	}
-	refs, err := x.client.KeptGroups(ctx)
-	if err != nil {
-		return err
-	}
-	refs = slices.DeleteFunc(refs, func(r redisstream.GroupRef) bool {
-		there := slices.ContainsFunc(x.d.Snapshot.Streams, func(s Stream) bool { return s.Key == r.Stream })
-		return !there || has(r.Stream, r.Group) || slices.Contains(x.cfg.Groups, r.Group)
-	})
-	kept, err := x.client.Kept(ctx, refs)
-	if err != nil {
-		return err
-	}
-	for n, r := range refs {
-		if !kept[n].Known {
+func workOf(groups ...Group) work {
+	var w work
+	for _, g := range groups {
+		todo := g.Waiting()
+		if todo.N == 0 && todo.Known() && g.Oldest == nil {
 			continue
 		}
-		start := after(kept[n].Settled)
-		x.find(Finding{
-			Check: "group_missing", Severity: Warning, Subject: "group " + r.Group + " on " + r.Stream, Since: timeOfID(kept[n].Settled),
-			Summary:  fmt.Sprintf("%s was on %s and is gone: somebody destroyed it, and it gets nothing", r.Group, r.Stream),
-			Evidence: fmt.Sprintf("it had settled everything up to %s", kept[n].Settled),
-			Advice:   fmt.Sprintf("Start its consumer, or create it where it had got to; where it was removed on purpose, have that forgotten: %s", x.redis("", "DEL", redisstream.StateKey(r.Stream, r.Group))),
-			Command:  x.freshet("groups", "create", r.Stream, r.Group, "--start", start),
-			Fix:      &Fix{Stream: r.Stream, Group: r.Group, Start: start},
-		})
+		w.N += todo.N
+		w.streams++
+		if !todo.Known() {
+			w.Unknown = todo.Unknown
+		}
+		if g.Oldest != nil && (w.oldest.IsZero() || g.Oldest.At.Before(w.oldest)) {
+			w.oldest = g.Oldest.At
+		}
 	}
-	return nil
+	return w
 }
 
-// after is the least id above one, where a group begins that has settled
-// everything up to it.
-func after(id wire.ID) string {
-	if id.Seq++; id.Seq == 0 {
-		id.Ms++
+// String says it in words: "1,204 events wait".
+func (w work) String() string {
+	text := countOf(w.N, "event") + plural(w.N, " waits", " wait")
+	if !w.Known() {
+		text = "at least " + text
 	}
-	return id.String()
+	return text
 }
 
-// flagDuration is a duration as a person would write it in a flag: 2h.
-func flagDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+// on names a group of a stream.
+func on(g Group) string { return g.Name + " on " + g.Stream }
 
-func timeOfID(id wire.ID) time.Time {
-	if id == (wire.ID{}) {
-		return time.Time{}
+// worse is the worse of two.
+func worse(a, b Severity) Severity {
+	if b != "" && slices.Index(severities, b) < slices.Index(severities, a) {
+		return b
 	}
-	return time.UnixMilli(int64(min(id.Ms, 1<<53)))
+	return a
 }

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	searchPage   = 500     // entries looked at in one step: the server does nothing else meanwhile
+	searchPage   = 200     // entries looked at in one step: the server does nothing else meanwhile
 	searchLimit  = 100_000 // of one stream, where nobody says
 	hintBefore   = time.Minute
 	hintAfter    = 10 * time.Minute

@@ -57,3 +57,32 @@ func Example() {
 	// ada@example.com deleted 2025-12-04T10:01:00.000Z
 	// by 1764842460000-x2 @ 2025-12-04T10:01:00.000Z
 }
+
+// Another program reads the copy, while one keeps it.
+func ExampleOpenToRead() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "replica")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	dsn := "sqlite://" + filepath.Join(dir, "suite.db")
+	store, err := replica.Open(ctx, dsn, replica.Options{}) // as freshet run does
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+
+	db, err := replica.OpenToRead(ctx, dsn)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	var users int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM users WHERE tenant_id = $1", "acme").Scan(&users); err != nil {
+		log.Fatal(err)
+	}
+	_, err = db.ExecContext(ctx, "DELETE FROM users")
+	fmt.Println("users:", users, "changed:", err == nil)
+	// Output: users: 0 changed: false
+}

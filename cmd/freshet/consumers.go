@@ -20,7 +20,7 @@ Redis glob; by default every stream of the suite).
 A consumer is live when the server has heard of it within the last minute, on
 this stream or, where there is nothing for it to do, on another. Before Redis 7.2
 it does not hear of one that waits: a consumer that is silent may live where
-nothing comes. One in red is dead and holds entries.`,
+nothing comes. One that holds entries is dead, and shown in red.`,
 		Example: `  freshet consumers
   freshet consumers credit-events --group crm-consumers
   freshet consumers -o json --jq '.live == false and .pending > 0'`,
@@ -73,7 +73,7 @@ func stateOfConsumer(k inspect.Consumer) string {
 	case k.Live:
 		return "live"
 	case k.Pending > 0:
-		return "dead, and holds entries"
+		return "dead"
 	}
 	return "silent"
 }

@@ -70,7 +70,9 @@ func (c *cli) dlqList(ctx context.Context, sel selection) error {
 	if len(list) == 0 && c.tabular() {
 		fmt.Fprintln(c.stderr, "no dead letters")
 	}
-	out.fit()
+	if len(list) > 0 {
+		out.fit()
+	}
 	for i, cluster := range list {
 		if err := out.add(clusterJSON{
 			Stream: cluster.Stream, Group: cluster.Group, Reason: orNull(cluster.Reason), Error: orNull(cluster.Error),

@@ -24,12 +24,13 @@ type listing struct {
 	single bool
 	header []string
 	widths []int
-	fitted bool // no cell is wider than its column
+	fitted bool   // no cell is wider than its column
+	hidden []bool // columns for which the terminal is too narrow
 	count  int
 }
 
 func (c *cli) list(single bool, header ...string) *listing {
-	l := &listing{c: c, single: single, header: header}
+	l := &listing{c: c, single: single, header: header, hidden: make([]bool, len(header))}
 	for _, name := range header {
 		l.widths = append(l.widths, len(name))
 	}
@@ -111,7 +112,9 @@ func (c *cli) show(header []string, rows []row) error {
 			l.widths[k] = max(l.widths[k], utf8.RuneCountInString(escape(cell)))
 		}
 	}
-	l.fit()
+	if len(rows) > 0 {
+		l.fit()
+	}
 	for _, r := range rows {
 		var err error
 		if c.output == "name" {
@@ -126,36 +129,6 @@ func (c *cli) show(header []string, rows []row) error {
 	return l.close()
 }
 
-// fit makes the widest columns narrower, so that a terminal's line shows all of
-// them: names lose their middle, text its end. The widths must be known.
-func (l *listing) fit() {
-	width := terminalWidth(l.c.stdout)
-	if width == 0 || l.c.output == "wide" {
-		return
-	}
-	l.fitted = true
-	total := 2 * (len(l.widths) - 1)
-	for _, w := range l.widths {
-		total += w
-	}
-	for ; total > width; total-- {
-		widest := 0
-		for i, w := range l.widths {
-			if w >= l.widths[widest] {
-				widest = i
-			}
-		}
-		if l.widths[widest] <= leastWidth {
-			return // the line is cut
-		}
-		l.widths[widest]--
-	}
-}
-
-// leastWidth is how narrow a column is made at most; a name can still be told
-// from others.
-const leastWidth = 20
-
 // tabular tells whether people are to read the output.
 func (c *cli) tabular() bool { return c.output == "table" || c.output == "wide" }
 
@@ -163,15 +136,16 @@ func (c *cli) tabular() bool { return c.output == "table" || c.output == "wide" 
 // line is not exceeded, unless -o wide asks for it.
 func (l *listing) row(style string, cells []string) error {
 	var b strings.Builder
-	last := len(cells) - 1
-	for i, cell := range cells[:last] {
+	for i, cell := range cells {
+		if l.hidden[i] {
+			continue
+		}
 		if l.fitted {
-			cell = middleOut(cell, l.widths[i])
+			cell = shortenCell(l.header[i], cell, l.widths[i])
 		}
 		b.WriteString(cell)
-		b.WriteString(strings.Repeat(" ", max(l.widths[i]-utf8.RuneCountInString(cell), 0)+2))
+		b.WriteString(strings.Repeat(" ", max(l.widths[i]-utf8.RuneCountInString(cell), 0)+gap))
 	}
-	b.WriteString(cells[last])
 	line := strings.TrimRight(b.String(), " ")
 	if l.c.output != "wide" {
 		line = shorten(line, terminalWidth(l.c.stdout))
@@ -277,17 +251,6 @@ func shorten(s string, width int) string {
 		return s
 	}
 	return string([]rune(s)[:width-1]) + "…"
-}
-
-// middleOut leaves out what is in the middle of a text that is longer than
-// width.
-func middleOut(s string, width int) string {
-	runes := []rune(s)
-	if len(runes) <= width {
-		return s
-	}
-	tail := (width - 1) / 2
-	return string(runes[:width-1-tail]) + "…" + string(runes[len(runes)-tail:])
 }
 
 func isTerminal(stream any) bool {

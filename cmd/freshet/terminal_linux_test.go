@@ -13,11 +13,11 @@ import (
 	"github.com/freshet/freshet/internal/redistest"
 )
 
-// terminal returns a pseudo-terminal of 100 columns and what has been written
-// to it, which is complete once the terminal is closed.
-func terminal(t *testing.T) (tty *os.File, written func() string) {
+// terminal returns a pseudo-terminal and what has been written to it, which is
+// complete once the terminal is closed.
+func terminal(t *testing.T, columns uint16) (tty *os.File, written func() string) {
 	t.Helper()
-	pty, tty := pseudoTerminal(t, 100, 40)
+	pty, tty := pseudoTerminal(t, columns, 40)
 	var text strings.Builder
 	var reading sync.WaitGroup
 	reading.Go(func() { _, _ = io.Copy(&text, pty) }) // ends with an error when the terminal is closed
@@ -58,9 +58,10 @@ func resize(t *testing.T, pty *os.File, columns, rows uint16) {
 	}
 }
 
+// onTerminal runs a command on a terminal of 100 columns.
 func onTerminal(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
-	tty, written := terminal(t)
+	tty, written := terminal(t, 100)
 	if code := run(t.Context(), args, strings.NewReader(stdin), tty, tty); code != exitOK {
 		t.Fatalf("freshet %s: exit code %d\n%s", strings.Join(args, " "), code, written())
 	}

@@ -312,7 +312,7 @@ func TestTopWantsATerminal(t *testing.T) {
 			args := append([]string{"top"}, test.args...)
 			code := 0
 			if test.terminal {
-				tty, _ := terminal(t)
+				tty, _ := terminal(t, 100)
 				defer tty.Close()
 				code = run(t.Context(), args, tty, tty, &stderr)
 			} else {
