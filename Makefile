@@ -25,7 +25,7 @@ fmt-check: ## Fail on code that is not formatted
 
 .PHONY: vet
 vet: ## Find what the compiler does not
-	go vet -tags interop,model,screenshots ./...
+	go vet -tags interop,model,scale,screenshots ./...
 
 .PHONY: lint
 lint: ## Check style and layering (.golangci.yml)
@@ -45,6 +45,11 @@ screenshots: ## Take the pictures of the dashboard in docs/images
 	scripts/deps screenshots
 	mkdir -p docs/images
 	SCREENSHOTS=$(CURDIR)/docs/images go test -tags screenshots ./internal/web -run TestScreenshots -count=1
+
+.PHONY: scale
+scale: ## Load every page of the dashboard with a million entries
+	scripts/deps
+	go test -tags scale ./internal/web -run TestPagesWithAMillionEntries -count=1 -v
 
 .PHONY: interop
 interop: ## Run the guide's Node.js and Python clients against the SDK

@@ -87,6 +87,17 @@ func (r *Repairer) PruneConsumers(ctx context.Context, cfg PruneConfig) ([]Prune
 	return all, context.Cause(ctx)
 }
 
+// RemoveConsumer removes one consumer that holds nothing and has asked for
+// nothing for longer than idle, which must be above the time within which a
+// consumer is live. It is removed in one atomic step with the look whether it
+// still is so; removed is false where it is not, or has gone.
+func (r *Repairer) RemoveConsumer(ctx context.Context, stream, group, consumer string, idle time.Duration) (removed bool, err error) {
+	if idle < inspect.DefaultLiveWithin {
+		return false, fmt.Errorf("remove consumer: idle must be at least %s, within which a consumer is live", inspect.DefaultLiveWithin)
+	}
+	return r.client.RemoveConsumer(ctx, stream, group, consumer, idle)
+}
+
 // recipient returns the consumer that gets pending entries: the one asked for,
 // or the one that was seen last, if it is live.
 func recipient(consumers []redisstream.ConsumerInfo, asked string) string {

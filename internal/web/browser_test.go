@@ -9,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/freshet/freshet/internal/redistest"
 )
 
 // startBrowser starts a Chromium that lives as long as the test.
@@ -85,6 +88,7 @@ func TestInABrowser(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"pages load": pagesLoad, "live tail moves": liveTailMoves,
 		"dead letter is redriven by clicking": redrivenByClicking, "nothing is cut off on a phone": nothingCutOff,
+		"an event is found from the keyboard": foundFromKeyboard, "a consumer and a group are removed by clicking": removedByClicking,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, tab(t, chromium)) })
 	}
@@ -164,10 +168,58 @@ func nothingCutOff(t *testing.T, ctx context.Context) {
 	letter := s.bury(t, "1-0", "permanent", strings.Repeat("e", 3000), userFields("u-1", "ada@example.com")...)
 	do(t, ctx, chromedp.EmulateViewport(400, 800, chromedp.EmulateMobile))
 	for _, path := range []string{"/", "/streams", "/groups", "/deadletters", "/doctor", address("/stream", "key", users), address("/event", "stream", users, "id", id),
-		address("/deadletter", "stream", users, "group", group, "id", letter), address("/deadletters/cluster", "stream", users, "group", group)} {
+		address("/deadletter", "stream", users, "group", group, "id", letter), address("/find", "q", strings.Repeat("q", 500)), address("/find", "q", "m-"+strings.Repeat("long", 100), "list", "1"), "/find", address("/deadletters/cluster", "stream", users, "group", group)} {
 		do(t, ctx, chromedp.Navigate(s.URL+path))
 		if width := evaluate[int](t, ctx, `document.documentElement.scrollWidth`); width > 400 {
 			t.Errorf("%s is %d wide", path, width)
 		}
+	}
+}
+
+func foundFromKeyboard(t *testing.T, ctx context.Context) {
+	s := open(t, nil)
+	s.add(t, users, userFields("u-1", "ada@example.com")...)
+	id := s.add(t, orgs, orgFields("m-2", "req-1")...)
+	s.add(t, orgs, orgFields("m-3", "req-1")...)
+	do(t, ctx, chromedp.Navigate(s.URL+"/groups"))
+	see(t, ctx, ".side footer", "find")
+	slash(t, ctx)
+	if at := evaluate[string](t, ctx, `document.activeElement.id`); at != "find" {
+		t.Fatalf("/ goes to %q", at)
+	}
+	do(t, ctx, chromedp.KeyEvent("m-2\r"))
+	see(t, ctx, ".head", id)
+	slash(t, ctx)
+	do(t, ctx, chromedp.KeyEvent("req-1\r"))
+	see(t, ctx, ".head", "2 events")
+	do(t, ctx, chromedp.KeyEvent("j"), chromedp.KeyEvent("\r"))
+	see(t, ctx, ".head .mono", id)
+}
+
+// slash presses a key as a keyboard does: what a page does with it keeps its
+// text from being typed.
+func slash(t *testing.T, ctx context.Context) {
+	t.Helper()
+	_, err := chromedp.Call(ctx, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: "keyDown", Key: "/", Code: "Slash", Text: "/", WindowsVirtualKeyCode: 191})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func removedByClicking(t *testing.T, ctx context.Context) {
+	s := openOn(t, redistest.StartWithClock(t), nil)
+	s.add(t, users, userFields("u-1", "ada@example.com")...)
+	s.leave(t, "old group", "", "c-gone")
+	do(t, ctx, chromedp.Navigate(s.URL+address("/group", "name", "old group", "stream", users)), chromedp.Click(`button[aria-label^="Remove c-gone"]`, chromedp.NodeVisible))
+	see(t, ctx, "h1", "Remove c-gone?")
+	do(t, ctx, chromedp.Click("main button.danger", chromedp.NodeVisible))
+	see(t, ctx, "[role=status]", "The consumer was removed.")
+	see(t, ctx, "main", "No consumers")
+	do(t, ctx, chromedp.Click("section[aria-labelledby=delete] button", chromedp.NodeVisible))
+	see(t, ctx, "h1", "Delete old group?")
+	do(t, ctx, chromedp.SendKeys("input[name=typed]", "old group\r", chromedp.NodeVisible))
+	see(t, ctx, "[role=status]", "The group was deleted.")
+	if got := s.redis.Do("XINFO", "GROUPS", users).([]any); len(got) != 0 {
+		t.Errorf("%d groups are left", len(got))
 	}
 }

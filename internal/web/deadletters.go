@@ -51,7 +51,7 @@ func (d *Dashboard) deadLetters(r *http.Request) (*view, error) {
 	q := r.URL.Query()
 	body := &deadLettersView{Stream: q.Get("stream"), Group: q.Get("group"), Jobs: d.jobs.list(), Done: q.Get("done")}
 	v := &view{Title: "Dead letters", Section: "deadletters", Body: body}
-	counts, err := d.cfg.Inspector.DeadLetterCounts(r.Context())
+	counts, err := d.deadLetterCounts(r.Context())
 	if err != nil {
 		return nil, err
 	}

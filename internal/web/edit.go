@@ -44,6 +44,7 @@ func (d *Dashboard) edit(r *http.Request) (*view, error) {
 		return editPage(l, fields, "Nothing was changed.", http.StatusUnprocessableEntity), nil
 	}
 	err = d.cfg.Repairer.RedriveEdited(r.Context(), l.DeadLetterRef, fields)
+	d.dead.forget()
 	var wrong *repair.Problem
 	switch {
 	case errors.As(err, &wrong):

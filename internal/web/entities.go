@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/inspect"
@@ -289,6 +290,7 @@ func (d *Dashboard) history(ctx context.Context, body *entityView, id string) er
 	streams := streamsOf(body.Table, body.Apps)
 	each := max(historyLooked/max(len(streams), 1), historyPerRead)
 	body.Whole = true
+	begin := time.Now()
 	for _, stream := range streams {
 		before := ""
 		for looked := 0; ; {
@@ -308,7 +310,7 @@ func (d *Dashboard) history(ctx context.Context, body *entityView, id string) er
 			if len(items) < historyPerRead {
 				break
 			}
-			if looked >= each {
+			if looked >= each || time.Since(begin) > searchTime { // each stream is looked at, if only a little
 				body.Whole = false
 				break
 			}

@@ -17,7 +17,9 @@ type eventView struct {
 	Fields     []events.Field
 	Revealed   bool
 	Way        []inspect.Way
-	Row        string // address of the row of the copy that the event tells of
+	Related    string // address of the events of its correlation; "" when it has none
+	Kept       bool   // the copy has a table for its entity
+	Rows       []writtenRow
 }
 
 // event shows one entry; posted to, it shows what is masked as well.
@@ -42,11 +44,18 @@ func (d *Dashboard) event(r *http.Request) (*view, error) {
 		body.Meta = pretty(personal.JSON(e.Metadata))
 	}
 	body.Data = pretty(dataOf(e, body.Revealed))
-	body.Row = d.rowAddress(e)
+	if searchable(e.CorrelationID) {
+		body.Related = to("/find", "q", e.CorrelationID, "list", 1)
+	}
 	v := &view{Title: "Event " + id, Section: "streams", Body: body}
+	if d.cfg.Copy != nil {
+		if body.Rows, body.Kept, err = d.writtenRows(r.Context(), e); err != nil {
+			v.Problems = append(v.Problems, problem("Rows of the copy", err))
+		}
+	}
 	ways, problems, err := d.cfg.Inspector.Ways(r.Context(), []inspect.Item{*item}, lettersPerLook)
 	if err != nil {
-		v.Problems = []string{problem("The event's way", err)}
+		v.Problems = append(v.Problems, problem("The event's way", err))
 		return v, nil
 	}
 	body.Way = ways[0]
@@ -54,17 +63,4 @@ func (d *Dashboard) event(r *http.Request) (*view, error) {
 		v.Problems = append(v.Problems, problem(partOf(p), p.Err))
 	}
 	return v, nil
-}
-
-// rowAddress is the page of the row that an event tells of.
-func (d *Dashboard) rowAddress(e *events.Envelope) string {
-	if d.cfg.Copy == nil || e.Tenant == "" || e.Entity.ID == "" {
-		return ""
-	}
-	for i := range tables {
-		if tables[i].Entity == e.Entity.Type {
-			return to("/entity", "tenant", e.Tenant, "table", tables[i].Name, "key", e.Entity.ID)
-		}
-	}
-	return ""
 }

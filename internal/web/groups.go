@@ -114,6 +114,7 @@ type groupView struct {
 	Parts    []inspect.Group
 	One      *inspect.Group
 	Consumer string
+	Prune    string // command that gives away what consumers hold that are gone
 	Pending  []inspect.PendingEntry
 	More     string
 	At       time.Time
@@ -147,23 +148,15 @@ func (d *Dashboard) group(r *http.Request) (*view, error) {
 		}
 		return v, nil
 	}
-	snapshot, err := d.cfg.Inspector.Snapshot(r.Context(), inspect.SnapshotConfig{Patterns: []string{literal(body.Stream)}})
-	if err != nil {
+	var err error
+	if body.One, v.Problems, err = d.groupOn(r.Context(), body.Stream, body.Name); err != nil {
 		return nil, err
 	}
-	body.At = snapshot.At
-	for _, p := range snapshot.Problems {
-		v.Problems = append(v.Problems, problem(partOf(p), p.Err))
+	if slices.ContainsFunc(body.One.Consumers, func(c inspect.Consumer) bool { return !c.Live && c.Pending > 0 }) {
+		body.Prune = pruneCommand(body.Stream, body.Name)
 	}
-	for _, stream := range snapshot.Streams {
-		for i := range stream.Groups {
-			if stream.Key == body.Stream && stream.Groups[i].Name == body.Name {
-				body.One = &stream.Groups[i]
-			}
-		}
-	}
-	if body.One == nil {
-		return nil, notFound("The stream has no group of this name.")
+	if q.Get("done") == "removed" {
+		v.Done = "The consumer was removed."
 	}
 	body.Pending, err = d.cfg.Inspector.Pending(r.Context(), inspect.PendingConfig{
 		Stream: body.Stream, Group: body.Name, Consumer: body.Consumer, After: after, Limit: pendingPage,

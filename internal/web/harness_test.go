@@ -66,7 +66,13 @@ func (l *lines) String() string {
 // open serves a dashboard; change may alter its configuration.
 func open(t *testing.T, change func(*web.Config), args ...string) *site {
 	t.Helper()
-	s := &site{redis: redistest.Start(t, args...), log: &lines{}}
+	return openOn(t, redistest.Start(t, args...), change)
+}
+
+// openOn serves a dashboard over a server that is there.
+func openOn(t *testing.T, redis *redistest.Server, change func(*web.Config)) *site {
+	t.Helper()
+	s := &site{redis: redis, log: &lines{}}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	cfg := freshet.Config{URL: s.redis.URL(), Log: log}
 	inspector, err := inspect.Open(t.Context(), cfg)

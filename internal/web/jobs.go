@@ -204,6 +204,7 @@ func (d *Dashboard) begin(r *http.Request, kind string, rate float64) (*view, er
 	d.parts.Go(func() {
 		defer cancel()
 		err := d.run(ctx, j, ids)
+		d.dead.forget()
 		d.jobs.update(j, func(v *jobView) {
 			v.Ended = time.Now()
 			v.Cancelled = err != nil && ctx.Err() != nil

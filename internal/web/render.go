@@ -54,6 +54,8 @@ type view struct {
 	Title    string
 	Section  string   // of the navigation
 	Problems []string // parts that could not be read
+	Query    string   // that the search box shows
+	Done     string   // what the form that led here has done
 	Refresh  int      // seconds after which its live parts are read again; 0: never
 	Status   int      // default 200
 	Body     any
@@ -84,6 +86,10 @@ func notFound(format string, args ...any) error {
 
 func badRequest(format string, args ...any) error {
 	return &pageError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+func conflict(format string, args ...any) error {
+	return &pageError{http.StatusConflict, fmt.Sprintf(format, args...)}
 }
 
 // page serves a page within the time that one may take.
@@ -163,6 +169,10 @@ func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch e.Status {
 	case http.StatusNotFound:
 		title = "Not found"
+	case http.StatusBadRequest:
+		title = "Not understood"
+	case http.StatusConflict:
+		title = "Not now"
 	case http.StatusForbidden, http.StatusUnauthorized:
 		title = "Not allowed"
 	}

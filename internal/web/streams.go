@@ -54,6 +54,7 @@ type streamView struct {
 	Entries          []entryRow
 	Newer, Older     string // addresses; "" when there is none
 	Newest           bool   // this is the newest page
+	Searched         int    // entries that were looked at
 	Types            []string
 	Type, Tenant, At string // what was asked for
 	Info             *inspect.Stream
@@ -95,6 +96,7 @@ func (d *Dashboard) stream(r *http.Request) (*view, error) {
 	}
 	here := []any{"key", key, "type", body.Type, "tenant", body.Tenant}
 	body.Newest = page.Before == "" && page.After == ""
+	body.Searched = items.searched
 	if items.newest != "" && !body.Newest && (page.After == "" || items.full) {
 		body.Newer = to("/stream", append(here, "after", items.newest)...)
 	}
@@ -102,6 +104,9 @@ func (d *Dashboard) stream(r *http.Request) (*view, error) {
 		body.Older = to("/stream", append(here, "before", items.oldest)...)
 	}
 	v.Problems = d.describeStream(r, body)
+	if q.Get("done") == "deleted" {
+		v.Done = "The group was deleted."
+	}
 	return v, nil
 }
 
@@ -110,26 +115,31 @@ type entries struct {
 	shown          []inspect.Item
 	newest, oldest string // of those looked at
 	full           bool   // there may be more in the direction of the page
+	searched       int
 }
 
-// maxSearched bounds how many entries one page looks at to find those that are
-// wanted.
-const maxSearched = 5000
+// A page that looks for something among entries stops after so many, or so
+// long, and leads on from there.
+const (
+	maxSearched = 5000
+	searchStep  = 250 // read at one time
+	searchTime  = 50 * time.Millisecond
+)
 
 // pageOf collects a page of entries of a type and tenant, "" for any.
 func (d *Dashboard) pageOf(ctx context.Context, page inspect.PageConfig, typ, tenant string) (entries, error) {
 	filtered := typ != "" || tenant != ""
 	wanted := page.Limit
 	if filtered {
-		page.Limit = 500
+		page.Limit = searchStep
 	}
 	var found entries
-	for searched := 0; searched < maxSearched; {
+	for begin := time.Now(); found.searched < maxSearched; {
 		items, err := d.cfg.Inspector.Page(ctx, page)
 		if err != nil {
 			return found, err
 		}
-		searched += len(items)
+		found.searched += len(items)
 		found.full = len(items) == page.Limit
 		if len(items) == 0 {
 			break
@@ -160,7 +170,7 @@ func (d *Dashboard) pageOf(ctx context.Context, page inspect.PageConfig, typ, te
 			page.Before = found.oldest
 			found.full = found.full || found.oldest != items[len(items)-1].Envelope.ID
 		}
-		if len(found.shown) == wanted || !found.full {
+		if len(found.shown) == wanted || !found.full || time.Since(begin) > searchTime {
 			break
 		}
 	}

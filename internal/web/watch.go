@@ -50,29 +50,29 @@ type sample struct {
 	Dead        float64 // dead letters
 }
 
-// keepWatch looks at the bus while somebody asks, until the dashboard is
-// closed.
-func (d *Dashboard) keepWatch() {
+// keep looks at the bus while somebody asks, until ctx ends.
+func (w *watch) keep(ctx context.Context, look func(context.Context) (*inspect.Diagnosis, error)) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
-		if !d.watch.wanted() {
+		if !w.wanted() {
 			select {
-			case <-d.watch.wake:
-			case <-d.ctx.Done():
+			case <-w.wake:
+				tick.Reset(watchEvery) // rates are those of a whole interval
+			case <-ctx.Done():
 				return
 			}
 		}
-		ctx, cancel := context.WithTimeout(d.ctx, watchTimeout)
-		diagnosis, err := d.cfg.Inspector.Diagnose(ctx, inspect.DiagnoseConfig{})
+		looking, cancel := context.WithTimeout(ctx, watchTimeout)
+		diagnosis, err := look(looking)
 		cancel()
-		if d.ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return
 		}
-		d.watch.put(diagnosis, err)
+		w.put(diagnosis, err)
 		select {
 		case <-tick.C:
-		case <-d.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -85,6 +85,10 @@ func (w *watch) wanted() bool {
 	defer w.mu.Unlock()
 	if time.Since(w.asked) < watchWhile {
 		return true
+	}
+	select {
+	case <-w.wake: // by who asked before
+	default:
 	}
 	select {
 	case <-w.first:

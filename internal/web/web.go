@@ -39,6 +39,8 @@ type Dashboard struct {
 	sessions sessions
 	jobs     jobs
 	tails    chan struct{} // a place for each live tail
+	finds    chan struct{} // a place for each search
+	dead     deadCounts
 	watch    watch
 
 	ctx    context.Context // ends with Close
@@ -48,13 +50,17 @@ type Dashboard struct {
 
 // New returns a dashboard. It looks at the server while pages are asked for.
 func New(cfg Config) *Dashboard {
-	d := &Dashboard{cfg: cfg, log: cfg.Log, tails: make(chan struct{}, maxTails), watch: newWatch()}
+	d := &Dashboard{cfg: cfg, log: cfg.Log, tails: make(chan struct{}, maxTails), finds: make(chan struct{}, findAtOnce), watch: newWatch()}
 	if d.log == nil {
 		d.log = slog.Default()
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.handler = d.guard(d.routes())
-	d.parts.Go(d.keepWatch)
+	d.parts.Go(func() {
+		d.watch.keep(d.ctx, func(ctx context.Context) (*inspect.Diagnosis, error) {
+			return cfg.Inspector.Diagnose(ctx, inspect.DiagnoseConfig{})
+		})
+	})
 	return d
 }
 
@@ -82,6 +88,7 @@ func (d *Dashboard) routes() http.Handler {
 		mux.Handle("POST "+pattern, d.requires(operator, d.page(template, f)))
 	}
 	look("/{$}", "overview", d.overview)
+	look("/find", "find", d.find)
 	look("/streams", "streams", d.streams)
 	look("/stream", "stream", d.stream)
 	look("/event", "event", d.event)
@@ -105,6 +112,8 @@ func (d *Dashboard) routes() http.Handler {
 	change("/deadletters/drop", "confirm", d.drop)
 	change("/deadletter/edit", "edit", d.edit)
 	change("/group/rewind", "rewind", d.rewind)
+	change("/group/delete", "groupdelete", d.deleteGroup)
+	change("/group/consumer/remove", "consumerremove", d.removeConsumer)
 	change("/job/cancel", "job", d.cancelJob)
 	mux.Handle("/", d.requires(viewer, d.page("error", func(*http.Request) (*view, error) {
 		return nil, &pageError{http.StatusNotFound, "There is no such page."}

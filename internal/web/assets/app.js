@@ -102,7 +102,8 @@ function liveTail() {
   if (table.dataset.newest === "true") start();
 }
 
-// j and k walk through rows, enter opens one, / goes to the filter.
+// j and k walk through rows, enter opens one, / goes to the search, f to the
+// filter of the page.
 function keyboard() {
   let at = -1;
   const rows = () => [...document.querySelectorAll("tbody tr")].filter((row) => row.querySelector("a[href]"));
@@ -119,7 +120,8 @@ function keyboard() {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
     if (event.key === "j") go(at + 1);
     else if (event.key === "k") go(at - 1);
-    else if (event.key === "/") document.querySelector("[data-filter]")?.focus();
+    else if (event.key === "/") document.getElementById("find")?.select();
+    else if (event.key === "f") document.querySelector("[data-filter]")?.focus();
     else return;
     event.preventDefault();
   });
