@@ -48,6 +48,7 @@ type Engine struct {
 	batches map[*Route]*batcher
 	calls   int // handler calls under way
 	slots   int // those that count against Concurrency
+	workers workers
 	stuck   int // those that do not, because they outlived their timeout
 	owed    int // entries that are done but not acknowledged yet
 	reader  reader
@@ -73,6 +74,7 @@ func New(cfg Config) (*Engine, error) {
 		hand:    map[wire.Ref]*item{},
 		lanes:   map[laneKey]*lane{},
 		batches: map[*Route]*batcher{},
+		workers: workers{calls: make(chan *call, cfg.Concurrency)},
 		outage:  outage{failing: map[laneKey]bool{}},
 	}
 	if e.log == nil {
@@ -104,6 +106,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	e.beat.Store(-1)
 	end(errEnded)
+	close(e.workers.calls)
 	close(e.over)
 	e.awaitTasks(lastWait)
 	return err
@@ -187,7 +190,11 @@ func (e *Engine) after(d time.Duration, f func()) { e.timers.add(time.Now().Add(
 // transportContext bounds a call of the transport, so that a connection that
 // died silently costs a retry and not the lease.
 func (e *Engine) transportContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(e.life, max(time.Second, min(e.cfg.Lease/6, 10*time.Second)))
+	return context.WithTimeout(e.life, e.patience())
+}
+
+func (e *Engine) patience() time.Duration {
+	return max(time.Second, min(e.cfg.Lease/6, 10*time.Second))
 }
 
 func (e *Engine) awaitTasks(atMost time.Duration) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,7 +36,8 @@ type call struct {
 	lapsed   bool       // a lease may have run out while its item waited
 	probe    bool
 	ended    bool
-	replaced bool // outlived its timeout; its slot was given away
+	overdue  bool // outlived its timeout
+	replaced bool // and its slot was given away
 }
 
 // result is how a call ended.
@@ -45,6 +47,7 @@ type result struct {
 	took    time.Duration
 	handled []settled // as the observer was told
 	refused []settled // those of them for which it failed
+	exited  *worker   // that the handler ended
 }
 
 // dispatch starts as many calls as there are slots for. While an outage
@@ -72,20 +75,14 @@ func (e *Engine) startCall(items []*item, probe bool) {
 		c.lapsed = c.lapsed || time.Since(it.leased) >= e.cfg.Lease
 	}
 	e.outage.probing = e.outage.probing || probe
-	e.calls++
-	e.slots++
-	e.tasks.Go(func() {
-		r := result{err: errGoexit}
-		defer func() { e.post(func() { e.callEnded(c, r) }) }()
-		r = e.perform(c)
-	})
+	e.give(c)
 }
 
 var errGoexit = errors.New("the handler ended its goroutine")
 
-// perform runs on a goroutine of its own: it begins the attempts, calls the
+// perform runs on a worker's goroutine: it begins the attempts, calls the
 // handler and tells the observer.
-func (e *Engine) perform(c *call) (r result) {
+func (e *Engine) perform(w *worker, c *call) (r result) {
 	if r.owned, r.err = e.begin(c); r.err != nil {
 		return r
 	}
@@ -98,13 +95,12 @@ func (e *Engine) perform(c *call) (r result) {
 	if len(ours) == 0 {
 		return r
 	}
-	watch := time.AfterFunc(e.cfg.HandlerTimeout+overtime, func() {
-		e.post(func() { e.overdue(c) })
-	})
 	start := time.Now()
+	w.since.Store(int64(start.Sub(e.made)))
+	w.call.Store(c)
 	r.err = e.invoke(c.route, ours)
+	w.call.Store(nil)
 	r.took = time.Since(start)
-	watch.Stop()
 	if r.err == nil {
 		for i, it := range c.items {
 			if r.owned == nil || r.owned[i] {
@@ -159,8 +155,8 @@ func (e *Engine) begin(c *call) (owned []bool, err error) {
 
 // invoke calls the handler. A panic is an error.
 func (e *Engine) invoke(route *Route, ms []*Message) (err error) {
-	ctx, cancel := context.WithTimeout(e.handling, e.cfg.HandlerTimeout)
-	defer cancel()
+	ctx := limit(e.handling, e.cfg.HandlerTimeout)
+	defer ctx.end()
 	returned := false
 	defer func() {
 		if returned {
@@ -194,9 +190,6 @@ func panicError(v any) error {
 	return fmt.Errorf("panic: %T: %s", v, line)
 }
 
-// overtime is how long a handler may take to notice that its context ended.
-const overtime = 500 * time.Millisecond
-
 // overdue gives away the slot of a call that ignores the end of its context.
 // Its lanes stay busy until it returns: two events of one entity must never
 // run at once. As many as Config.Concurrency slots are given away; then the
@@ -205,6 +198,7 @@ func (e *Engine) overdue(c *call) {
 	if c.ended {
 		return
 	}
+	c.overdue = true
 	attrs := append(about(c.messages[0].Envelope), "timeout", e.cfg.HandlerTimeout, "attempt", c.messages[0].Attempt)
 	if e.stuck >= e.cfg.Concurrency {
 		e.log.Error("handler ignores its timeout, as do as many others as there are slots: no more handlers start", attrs...)
@@ -214,6 +208,7 @@ func (e *Engine) overdue(c *call) {
 	c.replaced = true
 	e.stuck++
 	e.slots--
+	e.workers.free--
 	if c.probe {
 		c.probe = false
 		e.outage.probing = false
@@ -227,8 +222,13 @@ func (e *Engine) callEnded(c *call, r result) {
 	e.calls--
 	if c.replaced {
 		e.stuck--
+		e.workers.free++
 	} else {
 		e.slots--
+	}
+	if r.exited != nil {
+		e.workers.free--
+		e.workers.all = slices.DeleteFunc(e.workers.all, func(w *worker) bool { return w == r.exited })
 	}
 	if c.probe {
 		e.outage.probing = false

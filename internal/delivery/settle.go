@@ -77,8 +77,8 @@ func (e *Engine) tellSettled(s Settlement) error {
 	if err := context.Cause(e.life); err != nil {
 		return err // aborted: nothing more is settled
 	}
-	ctx, cancel := e.transportContext()
-	defer cancel()
+	ctx := limit(e.life, e.patience())
+	defer ctx.end()
 	err := e.cfg.Observer.Settled(ctx, s)
 	if err != nil {
 		e.announcing.begin(e.log, "announcing settlements", err)
