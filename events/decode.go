@@ -11,7 +11,7 @@ import (
 func Decode[T Payload](env *Envelope) (T, error) {
 	var p T
 	if _, raw := any(&p).(*InterApp); !raw {
-		if err := json.Unmarshal(env.Data, &p); err != nil {
+		if err := unmarshal(env.Data, &p); err != nil {
 			return p, fmt.Errorf("%s %s/%s: data: %w", typeLabel(p.Type()), env.Stream, env.ID, withoutValue(err))
 		}
 	}

@@ -4,16 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"reflect"
+	"slices"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/shopspring/decimal"
 )
-
-// timeFormat is how times stand in data and on the envelope, in UTC.
-const timeFormat = "2006-01-02T15:04:05.000Z"
 
 // maxExponent bounds the size of a number: beyond it, JSON readers overflow.
 const maxExponent = 308
@@ -21,18 +19,22 @@ const maxExponent = 308
 // Encode returns the payload's data: a JSON object in the order of the Go
 // fields. Empty fields are absent, or null where the guide's publisher writes
 // null; numbers are exact; text is UTF-8 with no more escapes than JSON needs.
-func Encode(p Payload) ([]byte, error) {
+func Encode(p Payload) ([]byte, error) { return AppendEncode(nil, p) }
+
+// AppendEncode appends what Encode returns to b.
+func AppendEncode(b []byte, p Payload) ([]byte, error) {
 	v, err := valueOf(p)
 	if err != nil {
 		return nil, err
 	}
 	if e, ok := v.Interface().(InterApp); ok {
 		if len(e.Data) == 0 {
-			return []byte("{}"), nil
+			return append(b, "{}"...), nil
 		}
-		return appendRaw(nil, e.Data)
+		return appendRaw(b, e.Data)
 	}
-	b := append(make([]byte, 0, 256), '{')
+	start := len(b)
+	b = append(slices.Grow(b, 256), '{')
 	fields := p.Type().plan.fields
 	for i := range fields {
 		f := &fields[i]
@@ -40,7 +42,7 @@ func Encode(p Payload) ([]byte, error) {
 			continue
 		}
 		before := len(b)
-		if before > 1 {
+		if before > start+1 {
 			b = append(b, ',')
 		}
 		b = append(append(append(b, '"'), f.Name...), '"', ':')
@@ -88,9 +90,9 @@ func appendValue(b []byte, v reflect.Value) ([]byte, error) {
 	case string:
 		return appendString(b, x)
 	case *bool:
-		return fmt.Appendf(b, "%t", *x), nil
+		return strconv.AppendBool(b, *x), nil
 	case int64:
-		return fmt.Appendf(b, "%d", x), nil
+		return strconv.AppendInt(b, x, 10), nil
 	case decimal.Decimal:
 		return appendDecimal(b, x)
 	case *decimal.Decimal:
@@ -99,12 +101,22 @@ func appendValue(b []byte, v reflect.Value) ([]byte, error) {
 		if y := x.UTC().Year(); y < 1 || y > 9999 {
 			return nil, errors.New("must be within the years 1 to 9999")
 		}
-		return append(x.UTC().AppendFormat(append(b, '"'), timeFormat), '"'), nil
+		return append(AppendTime(append(b, '"'), x), '"'), nil
 	case json.RawMessage:
 		return appendRaw(b, x)
 	default:
 		return appendJSON(b, x)
 	}
+}
+
+// AppendTime appends a time of the years 1 to 9999 as times stand in data and
+// on the envelope: in UTC, to the millisecond, "2006-01-02T15:04:05.000Z".
+func AppendTime(b []byte, t time.Time) []byte {
+	// The layout for which package time has a fast way ends in a Z, without
+	// the milliseconds.
+	b = t.UTC().AppendFormat(b, time.RFC3339)
+	ms := t.Nanosecond() / int(time.Millisecond)
+	return append(b[:len(b)-1], '.', '0'+byte(ms/100), '0'+byte(ms/10%10), '0'+byte(ms%10), 'Z')
 }
 
 // appendString appends s as JSON does in the publishers of the suite: with no
@@ -156,11 +168,11 @@ func inRange(d decimal.Decimal) bool {
 }
 
 func appendRaw(b []byte, raw json.RawMessage) ([]byte, error) {
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, raw); err != nil {
+	buffer := bytes.NewBuffer(b)
+	if err := json.Compact(buffer, raw); err != nil {
 		return nil, errors.New("must be JSON")
 	}
-	return append(b, compact.Bytes()...), nil
+	return buffer.Bytes(), nil
 }
 
 func appendJSON(b []byte, v any) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/shopspring/decimal"
+	"pgregory.net/rapid"
 
 	"github.com/freshet/freshet/events"
 )
@@ -205,6 +206,15 @@ func TestEncode(t *testing.T) {
 			t.Errorf("%T\n got %s, %v\nwant %s", tt.p, got, err, tt.want)
 		}
 	}
+}
+
+func TestAppendTimeIsTheLayout(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		at := time.Unix(rapid.Int64Range(-62135596800, 253402300799).Draw(t, "s"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns"))
+		if got, want := string(events.AppendTime(nil, at)), at.UTC().Format("2006-01-02T15:04:05.000Z"); got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	})
 }
 
 func TestValidate(t *testing.T) {

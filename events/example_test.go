@@ -37,6 +37,19 @@ func ExampleEncode() {
 	// Output: {"entityId":"org-1","amount":9007199254740993.5} <nil>
 }
 
+func ExampleAppendEncode() {
+	b := []byte("data: ")
+	b, err := events.AppendEncode(b, events.UserCreated{UserID: "u-1", Email: "ada@example.com"})
+	fmt.Println(string(b), err)
+	// Output: data: {"userId":"u-1","email":"ada@example.com"} <nil>
+}
+
+func ExampleAppendTime() {
+	at := time.Date(2025, 12, 4, 15, 30, 0, 70_900_000, time.FixedZone("IST", 5*3600+1800))
+	fmt.Println(string(events.AppendTime(nil, at)))
+	// Output: 2025-12-04T10:00:00.070Z
+}
+
 func ExampleDecode() {
 	env := &events.Envelope{Data: json.RawMessage(`{"userId":"u-1","email":"ada@example.com"}`)}
 	user, err := events.Decode[events.UserCreated](env)

@@ -80,7 +80,10 @@ func (f *planField) problem(value any) string {
 			if x == "null" || x == "undefined" {
 				return "must not be a word for absence"
 			}
-			if err := ValidID(x); x != "" && err != nil {
+			if x == "" {
+				return ""
+			}
+			if err := ValidID(x); err != nil {
 				return err.Error()
 			}
 		}
@@ -135,8 +138,11 @@ func ValidID(id string) error {
 		return fmt.Errorf("must have at most %d bytes", MaxID)
 	case !utf8.ValidString(id):
 		return errors.New("must be UTF-8")
-	case strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return errors.New("must have no control characters")
+	}
+	for i := range len(id) {
+		if c := id[i]; c < ' ' || c == 0x7f {
+			return errors.New("must have no control characters")
+		}
 	}
 	return nil
 }

@@ -42,7 +42,8 @@ func (r *reading) fromMembers(text string) *Refusal {
 			}
 		}
 	}
-	if t.Field("amount") != nil {
+	credits := t.Entity == "credit"
+	if credits && t.Field("amount") != nil {
 		if refusal := r.amountOfData(); refusal != nil {
 			return refusal
 		}
@@ -53,7 +54,9 @@ func (r *reading) fromMembers(text string) *Refusal {
 	if err := events.ValidID(r.env.Entity.ID); err != nil {
 		return &Refusal{BadID, "entityId", err.Error()}
 	}
-	r.identify()
+	if credits {
+		r.identify()
+	}
 	r.env.Data = r.withAdded(text)
 	if t.Shape == events.ShapeAssignment && r.env.Metadata == nil {
 		return r.metadataOfData()
@@ -88,14 +91,14 @@ func (r *reading) set(name, value string) {
 	r.added = append(r.added, member{name, value})
 }
 
-func (r *reading) setText(name, text string) { r.set(name, string(appendQuoted(nil, text))) }
+func (r *reading) setText(name, text string) { r.set(name, r.quoted(text)) }
 
 // withAdded returns the object with the added members behind its own.
 func (r *reading) withAdded(text string) []byte {
 	if len(r.added) == 0 {
-		return []byte(text)
+		return keep(r.workspace, text)
 	}
-	b := append(make([]byte, 0, len(text)+64), '{')
+	b := append(r.scratch[:0], '{')
 	for _, m := range r.json.members {
 		if !slices.ContainsFunc(r.added, func(a member) bool { return a.name == m.name }) {
 			b = appendMember(b, m)
@@ -104,7 +107,8 @@ func (r *reading) withAdded(text string) []byte {
 	for _, m := range r.added {
 		b = appendMember(b, m)
 	}
-	return append(b, '}')
+	r.scratch = append(b, '}')
+	return keep(r.workspace, r.scratch)
 }
 
 func appendMember(b []byte, m member) []byte {
@@ -130,7 +134,7 @@ func (r *reading) metadataOfData() *Refusal {
 // flatData builds data from payload fields at the top level of the entry.
 func (r *reading) flatData() *Refusal {
 	t := r.env.Type
-	b := []byte{'{'}
+	b := append(r.scratch[:0], '{')
 	known := false
 	for i, f := range r.fields {
 		if ofEnvelope(f.Name) {
@@ -151,7 +155,13 @@ func (r *reading) flatData() *Refusal {
 		return &Refusal{Reason: MissingField, Field: "data"}
 	}
 	r.warn("data: absent, taken from the fields beside it")
-	text := string(append(b, '}'))
+	return r.fromBuilt(append(b, '}'))
+}
+
+// fromBuilt takes an object that was put together for data.
+func (r *reading) fromBuilt(object []byte) *Refusal {
+	r.scratch = object
+	text := r.text(object)
 	if _, refusal := r.json.scan("data", text); refusal != nil {
 		return refusal
 	}
@@ -186,14 +196,14 @@ func (r *reading) flatValue(field *events.DataField, f events.Field, place int) 
 	if strings.ToValidUTF8(text, "") != text {
 		return "", &Refusal{BadUTF8, fieldLabel(place, f.Name), "not UTF-8"}
 	}
-	return string(appendQuoted(nil, text)), nil
+	return r.quoted(text), nil
 }
 
 // flatCredit builds the data of credit-events, whose shapes have none: the
 // flat fields, and of the metadata what the catalogue counts as data.
 func (r *reading) flatCredit() *Refusal {
 	t := r.env.Type
-	var lifted []member
+	lifted := make([]member, 0, 8)
 	if r.env.Metadata != nil { // still in the scanner
 		for _, m := range r.json.members {
 			f := t.Field(m.name)
@@ -214,9 +224,9 @@ func (r *reading) flatCredit() *Refusal {
 	if refusal != nil {
 		return refusal
 	}
-	b := []byte{'{'}
+	b := append(r.scratch[:0], '{')
 	if id := r.named.entityID; id != "" {
-		b = appendMember(b, member{"entityId", string(appendQuoted(nil, id))})
+		b = appendMember(b, member{"entityId", r.quoted(id)})
 	}
 	b = appendMember(b, member{"amount", amount})
 	flat := map[string]bool{}
@@ -239,11 +249,7 @@ func (r *reading) flatCredit() *Refusal {
 			b = appendMember(b, m)
 		}
 	}
-	text := string(append(b, '}'))
-	if _, refusal := r.json.scan("data", text); refusal != nil {
-		return refusal
-	}
-	return r.fromMembers(text)
+	return r.fromBuilt(append(b, '}'))
 }
 
 func (r *reading) acknowledgment() *Refusal {
@@ -267,10 +273,11 @@ func (r *reading) acknowledgment() *Refusal {
 		return refusal
 	}
 	r.env.Entity = events.Entity{Type: r.env.Type.Entity, ID: original}
-	b := appendMember([]byte{'{'}, member{"originalEventId", string(appendQuoted(nil, original))})
-	b = appendMember(b, member{"status", string(appendQuoted(nil, status))})
+	b := appendMember(append(r.scratch[:0], '{'), member{"originalEventId", r.quoted(original)})
+	b = appendMember(b, member{"status", r.quoted(status)})
 	b = appendMember(b, member{"acknowledgmentData", data})
-	r.env.Data = append(b, '}')
+	r.scratch = append(b, '}')
+	r.env.Data = keep(r.workspace, r.scratch)
 	return nil
 }
 

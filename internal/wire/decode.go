@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/freshet/freshet/events"
@@ -21,6 +20,9 @@ const (
 // newestMajor is the newest major schema version that is understood.
 const newestMajor = 2
 
+// acknowledgmentType is the one type that is told by its stream alone.
+var acknowledgmentType = events.Acknowledgment{}.Type()
+
 // Decoder reads entries. The zero value is ready; it is safe for concurrent
 // use.
 type Decoder struct {
@@ -32,44 +34,32 @@ type Decoder struct {
 // the catalogue does not know is not refused for it: Type is nil then, and
 // only the fields as such have been checked.
 func (d *Decoder) Decode(e *Entry) (*events.Envelope, *Refusal) {
-	now := time.Now
-	if d.Now != nil {
-		now = d.Now
-	}
+	w := workspaces.Get().(*workspace)
+	w.scratch = e.ID.append(w.scratch[:0])
 	r := reading{
-		env:    &events.Envelope{Stream: e.Stream, ID: e.ID.String(), Fields: e.Fields},
-		entry:  e,
-		base:   events.BaseStream(e.Stream),
-		fields: e.Fields,
-		now:    later(now(), idTime(e.ID)),
-		json:   scanners.Get().(*scanner),
+		workspace: w,
+		env:       &events.Envelope{Stream: e.Stream, ID: w.text(w.scratch), Fields: e.Fields},
+		entry:     e,
+		base:      events.BaseStream(e.Stream),
+		fields:    e.Fields,
+		now:       d.Now,
 	}
 	refusal := r.decode()
-	r.json.release()
-	scanners.Put(r.json)
+	w.release()
+	workspaces.Put(w)
 	return r.env, refusal
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
-var scanners = sync.Pool{New: func() any { return new(scanner) }}
-
 // reading is one entry while it is decoded.
 type reading struct {
+	*workspace
 	env       *events.Envelope
 	entry     *Entry
 	base      string         // the stream that the entry was first published on
 	fields    []events.Field // as published
 	quotedEra bool           // v0
 	named     named
-	now       time.Time // by the later of our clock and the server's
-	json      *scanner
-	added     []member // of data, beyond what the publisher wrote
+	now       func() time.Time // nil: time.Now
 
 	publisherID string // of the event, "" when it has none
 	businessID  string // of an allocation or operation, from metadata
@@ -81,24 +71,24 @@ func (r *reading) decode() *Refusal {
 		r.fields = withoutOwn(r.fields)
 	}
 	if refusal := checkFields(r.fields); refusal != nil {
-		r.env.Identity = r.entry.Ref().String()
+		r.env.Identity = r.place(r.entry.Ref())
 		return refusal
 	}
-	streamType := events.Lookup(r.base, "")
-	acknowledgment := streamType != nil && streamType.Shape == events.ShapeAcknowledgment
+	acknowledgment := strings.HasPrefix(r.base, acknowledgmentType.Stream) &&
+		events.Lookup(r.base, "") == acknowledgmentType
 	r.quotedEra = isQuotedEra(r.fields, acknowledgment)
 	r.collect()
 	if r.named.event.given && r.named.eventType == "" && !acknowledgment {
 		if refusal := r.unwrap(); refusal != nil {
-			r.env.Identity = r.entry.Ref().String()
+			r.env.Identity = r.place(r.entry.Ref())
 			return refusal
 		}
 	}
 	badTime := r.readable()
 	switch {
 	case acknowledgment:
-		r.env.Type = streamType
-		r.env.WireType = streamType.Name
+		r.env.Type = acknowledgmentType
+		r.env.WireType = acknowledgmentType.Name
 	case r.named.eventType == "":
 		return &Refusal{Reason: MissingField, Field: "eventType"}
 	case len(r.named.eventType) > events.MaxID:
@@ -157,7 +147,7 @@ func (r *reading) unwrap() *Refusal {
 func (r *reading) readable() (badTime error) {
 	n, env := &r.named, r.env
 	origin := r.origin()
-	if events.ValidTenant(n.tenantID) == nil {
+	if n.tenantID != "" && events.ValidTenant(n.tenantID) == nil {
 		env.Tenant = n.tenantID
 	}
 	env.Source, env.Target, env.PublishedBy, env.Action = n.source, n.target, n.publishedBy, n.action
@@ -165,7 +155,7 @@ func (r *reading) readable() (badTime error) {
 	if r.publisherID != "" && events.ValidID(r.publisherID) == nil {
 		env.Identity = r.publisherID
 	} else {
-		env.Identity = origin.String()
+		env.Identity = r.place(origin)
 	}
 	env.Entity = events.Entity{Type: n.entityType, ID: n.entityID}
 	env.Time = idTime(origin.ID)
@@ -174,7 +164,7 @@ func (r *reading) readable() (badTime error) {
 	}
 	// A Date keeps its JSON quotes in every era.
 	t, err := parseTime(strings.Trim(n.timestamp, `"`))
-	if err == nil && t.After(r.now.Add(futureRefused)) {
+	if err == nil && r.ahead(t, futureRefused) {
 		err = errors.New("more than 24 h ahead")
 	}
 	if err == nil {
@@ -203,6 +193,25 @@ func (r *reading) origin() Ref {
 	return ref
 }
 
+// ahead tells whether t is further ahead than by, of our clock and of the
+// server's.
+func (r *reading) ahead(t time.Time, by time.Duration) bool {
+	if !t.After(idTime(r.entry.ID).Add(by)) {
+		return false
+	}
+	now := time.Now
+	if r.now != nil {
+		now = r.now
+	}
+	return t.After(now().Add(by))
+}
+
+// place names an event that has no id of its own.
+func (r *reading) place(origin Ref) string {
+	r.scratch = origin.append(r.scratch[:0])
+	return r.text(r.scratch)
+}
+
 // publisherID is the id that the publisher gave the event.
 func (n *named) publisherID() string { return cmp.Or(n.eventID, n.acknowledgmentID, n.messageID) }
 
@@ -211,7 +220,7 @@ func (n *named) publisherID() string { return cmp.Or(n.eventID, n.acknowledgment
 func (r *reading) unknown() {
 	for _, f := range []jsonField{r.named.data, r.named.eventData} {
 		if kind, refusal := r.json.scan("data", f.text); f.given && refusal == nil && kind == jsonObject {
-			r.env.Data = []byte(f.text)
+			r.env.Data = keep(r.workspace, f.text)
 			return
 		}
 	}
@@ -240,7 +249,7 @@ func (r *reading) checkEnvelope(badTime error) *Refusal {
 	if badTime != nil {
 		return &Refusal{BadTimestamp, "timestamp", badTime.Error()}
 	}
-	if n.timestamp != "" && r.env.Time.After(r.now.Add(futureWarned)) {
+	if n.timestamp != "" && r.ahead(r.env.Time, futureWarned) {
 		r.warn("timestamp: ahead of this clock")
 	}
 	if r.publisherID == "" {
@@ -269,7 +278,7 @@ func (r *reading) checkTenant() *Refusal {
 // says nothing.
 func (r *reading) checkVersion(field, version string) *Refusal {
 	major, _, _ := strings.Cut(version, ".")
-	if major == "" || strings.Trim(major, "0123456789") != "" {
+	if !isDigits(major) {
 		return nil
 	}
 	if n, err := strconv.ParseUint(major, 10, 32); err != nil || n > newestMajor {
@@ -293,7 +302,7 @@ func (r *reading) metadata() *Refusal {
 	default:
 		return refusal
 	}
-	r.env.Metadata = []byte(text)
+	r.env.Metadata = keep(r.workspace, text)
 	return r.readMetadata(r.json.members)
 }
 

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/freshet/freshet/events"
 )
@@ -30,9 +32,33 @@ func Encode(m Outgoing) (stream string, fields []events.Field, eventID string, e
 	if err := events.Validate(m.Payload); err != nil {
 		return "", nil, "", err
 	}
-	w := writing{Outgoing: m, t: m.Payload.Type(), stamp: newStamp(m)}
-	if err := w.prepare(); err != nil {
+	space := workspaces.Get().(*workspace)
+	w := writing{workspace: space, Outgoing: m, t: m.Payload.Type(), stamp: newStamp(m)}
+	eventID, err = w.encode()
+	space.release()
+	workspaces.Put(space)
+	if err != nil {
 		return w.stream, nil, "", err
+	}
+	return w.stream, w.fields, eventID, nil
+}
+
+// writing is one event while it is encoded.
+type writing struct {
+	*workspace
+	Outgoing
+	t      *events.Type
+	stamp  stamp
+	stream string
+	object string // data, whose members are in the workspace
+	time   string
+	ms     string // of the event's time
+	fields []events.Field
+}
+
+func (w *writing) encode() (eventID string, err error) {
+	if err := w.prepare(); err != nil {
+		return "", err
 	}
 	switch w.t.Shape {
 	case events.ShapeSync:
@@ -51,25 +77,12 @@ func Encode(m Outgoing) (stream string, fields []events.Field, eventID string, e
 		eventID, err = w.rolePermissions()
 	}
 	if err != nil {
-		return w.stream, nil, "", err
+		return "", err
 	}
 	if refusal := checkFields(w.fields); refusal != nil {
-		return w.stream, nil, "", w.fail(refusal.Field, refusal.Detail)
+		return "", w.fail(refusal.Field, refusal.Detail)
 	}
-	return w.stream, w.fields, eventID, nil
-}
-
-// writing is one event while it is encoded.
-type writing struct {
-	Outgoing
-	t       *events.Type
-	stamp   stamp
-	stream  string
-	data    string   // JSON object
-	members []member // of data
-	time    string
-	ms      string // of the event's time
-	fields  []events.Field
+	return eventID, nil
 }
 
 func (w *writing) prepare() error {
@@ -91,24 +104,85 @@ func (w *writing) prepare() error {
 	if y := w.Time.Year(); y < 1970 || y > 9999 {
 		return w.fail("timestamp", "must be within the years 1970 to 9999")
 	}
-	w.time = w.Time.Format("2006-01-02T15:04:05.000Z")
-	w.ms = decimalOf(w.Time.UnixMilli())
-	data, err := events.Encode(w.Payload)
+	w.scratch = events.AppendTime(w.scratch[:0], w.Time)
+	w.time = w.text(w.scratch)
+	w.scratch = strconv.AppendInt(w.scratch[:0], w.Time.UnixMilli(), 10)
+	w.ms = w.text(w.scratch)
+	data, err := events.AppendEncode(w.scratch[:0], w.Payload)
 	if err != nil {
 		return err
 	}
-	w.data = string(data)
-	w.members, err = w.scan("data", w.data)
-	return err
+	w.scratch = data
+	w.object = w.text(data)
+	w.fields = make([]events.Field, 0, 11)
+	return w.readData()
 }
 
-// scan holds what is written to the rules for what is read.
-func (w *writing) scan(field, text string) ([]member, error) {
-	var c scanner
-	if _, refusal := c.scan(field, text); refusal != nil {
-		return nil, w.fail(field, strings.ReplaceAll(string(refusal.Reason), "_", " ")+", "+refusal.Detail)
+// readData finds the members of data. Scalars are written to the rules for
+// what is read; whatever else a payload has may come from a caller as it is.
+func (w *writing) readData() error {
+	if !slices.ContainsFunc(w.t.Fields, notScalar) && w.cut() {
+		return nil
 	}
-	return c.members, nil
+	if err := w.scan("data", w.object); err != nil {
+		return err
+	}
+	w.data = append(w.data[:0], w.json.members...)
+	return nil
+}
+
+func notScalar(f events.DataField) bool {
+	switch f.Kind {
+	case events.KindObject, events.KindArray, events.KindAny:
+		return true
+	}
+	return false
+}
+
+// cut cuts data into its members. It gives up at what it does not expect.
+func (w *writing) cut() bool {
+	const usualNumber = 100 // bytes; always in the range of a float64
+	w.data = w.data[:0]
+	for rest := w.object[1:]; rest != "}"; {
+		rest = strings.TrimPrefix(rest, ",")
+		name, after, _ := strings.Cut(rest[1:], `":`) // names of the catalogue have no escapes
+		end := 0
+		switch kindOf(after[0]) {
+		case jsonObject, jsonArray:
+			return false
+		case jsonString:
+			end = stringLength(after)
+		default:
+			end = strings.IndexAny(after, ",}")
+			if end > usualNumber {
+				return false
+			}
+		}
+		w.data = append(w.data, member{name, after[:end]})
+		rest = after[end:]
+	}
+	return true
+}
+
+// stringLength returns how many bytes at the beginning of s are a JSON string.
+func stringLength(s string) int {
+	for i := 1; ; i++ {
+		switch s[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
+		}
+	}
+}
+
+// scan holds what is written to the rules for what is read; the scanner then
+// has the members.
+func (w *writing) scan(field, text string) error {
+	if _, refusal := w.json.scan(field, text); refusal != nil {
+		return w.fail(field, strings.ReplaceAll(string(refusal.Reason), "_", " ")+", "+refusal.Detail)
+	}
+	return nil
 }
 
 func (w *writing) fail(field, problem string) error {
@@ -126,8 +200,8 @@ func (w *writing) add(name, value string) {
 // of returns the text of a string member of data, "" when it is absent.
 func (w *writing) of(names ...string) string {
 	for _, name := range names {
-		for i := range w.members {
-			if m := &w.members[i]; m.name == name && m.kind() == jsonString {
+		for i := range w.data {
+			if m := &w.data[i]; m.name == name && m.kind() == jsonString {
 				return m.text()
 			}
 		}
@@ -140,33 +214,54 @@ func (w *writing) of(names ...string) string {
 func (w *writing) correlation(family, about string) string {
 	id := w.CorrelationID
 	if id == "" {
-		id = family + "_" + about + "_" + w.ms
+		b := append(append(w.scratch[:0], family...), '_')
+		b = append(append(b, about...), '_')
+		w.scratch = append(b, w.ms...)
+		id = w.text(w.scratch)
 	}
-	return string(appendQuoted(nil, id))
+	return w.quoted(id)
 }
 
 // metadata renders the shape's own metadata, with the trace context, and the
 // caller's over it.
-func (w *writing) metadata(own []member) (string, error) {
+func (w *writing) metadata(shapes ...member) (string, error) {
+	own := append(w.own[:0], shapes...)
 	if w.Traceparent != "" {
-		own = setMember(own, member{"traceparent", string(appendQuoted(nil, w.Traceparent))})
+		own = setMember(own, member{"traceparent", w.quoted(w.Traceparent)})
 	}
+	if len(w.Metadata) > 0 {
+		var err error
+		if own, err = w.callers(own); err != nil {
+			return "", err
+		}
+	}
+	w.own = own
+	b := append(w.scratch[:0], '{')
+	for _, m := range own {
+		b = appendMember(b, m)
+	}
+	w.scratch = append(b, '}')
+	text := w.text(w.scratch)
+	// The rest is ours, or was checked as a part of data.
+	ofCaller := len(w.Metadata) > 0 || w.t.Shape == events.ShapeAssignment
+	if ofCaller || !utf8.ValidString(w.CorrelationID) || !utf8.ValidString(w.Traceparent) {
+		return text, w.scan("metadata", text)
+	}
+	return text, nil
+}
+
+// callers sets what the caller gives in the order of the names.
+func (w *writing) callers(own []member) ([]member, error) {
 	for _, name := range slices.Sorted(maps.Keys(w.Metadata)) {
 		var text bytes.Buffer
 		e := json.NewEncoder(&text)
 		e.SetEscapeHTML(false)
 		if err := e.Encode(w.Metadata[name]); err != nil {
-			return "", w.fail("metadata", "has no JSON form")
+			return nil, w.fail("metadata", "has no JSON form")
 		}
 		own = setMember(own, member{name, strings.TrimSuffix(text.String(), "\n")})
 	}
-	b := []byte{'{'}
-	for _, m := range own {
-		b = appendMember(b, m)
-	}
-	text := string(append(b, '}'))
-	_, err := w.scan("metadata", text)
-	return text, err
+	return own, nil
 }
 
 func setMember(members []member, m member) []member {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"iter"
 	"strings"
 
 	"github.com/freshet/freshet/events"
@@ -69,13 +70,8 @@ func (r *reading) pairID(one, other string) string {
 // which each event of an assignment has another.
 func legacyAssignment(id string) string {
 	i := strings.LastIndexByte(id, '_')
-	if i < 0 || len(id)-i-1 != 13 || !strings.Contains(id[:i], "_") {
+	if i < 0 || len(id)-i-1 != 13 || !strings.Contains(id[:i], "_") || !isDigits(id[i+1:]) {
 		return id
-	}
-	for _, c := range id[i+1:] {
-		if c < '0' || c > '9' {
-			return id
-		}
 	}
 	return id[:i]
 }
@@ -118,14 +114,30 @@ func (r *reading) identify() {
 
 // Amounts of credits.
 
+// namesOf gives the names of a field, the canonical one first.
+func namesOf(f *events.DataField) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := -1; i < len(f.Also); i++ {
+			name := f.Name
+			if i >= 0 {
+				name = f.Also[i]
+			}
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
 func isAmount(f *events.DataField) bool { return f.Name == "amount" }
 
 // amountOfData makes sure that data has an exact amount under its canonical
 // name.
 func (r *reading) amountOfData() *Refusal {
 	field := r.env.Type.Field("amount")
-	for _, name := range append([]string{field.Name}, field.Also...) {
-		for _, m := range r.json.members {
+	for name := range namesOf(field) {
+		for i := range r.json.members {
+			m := &r.json.members[i]
 			if m.name != name {
 				continue
 			}
@@ -152,7 +164,7 @@ func (r *reading) amountOfData() *Refusal {
 // flatAmount returns the amount that stands in a field of the entry.
 func (r *reading) flatAmount() (string, *Refusal) {
 	field := r.env.Type.Field("amount")
-	for _, name := range append([]string{field.Name}, field.Also...) {
+	for name := range namesOf(field) {
 		text, ok := r.flat(name)
 		if !ok {
 			continue

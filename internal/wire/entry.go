@@ -29,12 +29,12 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-func (id ID) String() string {
-	b := make([]byte, 0, 24)
+func (id ID) String() string { return string(id.append(make([]byte, 0, 41))) }
+
+func (id ID) append(b []byte) []byte {
 	b = strconv.AppendUint(b, id.Ms, 10)
 	b = append(b, '-')
-	b = strconv.AppendUint(b, id.Seq, 10)
-	return string(b)
+	return strconv.AppendUint(b, id.Seq, 10)
 }
 
 // Compare orders ids as Redis does.
@@ -72,4 +72,6 @@ type Ref struct {
 // Ref returns the entry's name.
 func (e *Entry) Ref() Ref { return Ref{e.Stream, e.ID} }
 
-func (r Ref) String() string { return r.Stream + "/" + r.ID.String() }
+func (r Ref) String() string { return string(r.append(nil)) }
+
+func (r Ref) append(b []byte) []byte { return r.ID.append(append(append(b, r.Stream...), '/')) }

@@ -38,8 +38,15 @@ type member struct{ name, value string }
 
 func (m *member) kind() kind { return kindOf(m.value[0]) }
 
-// text returns a string value without its quotes and escapes.
+// text returns a string value, which has been scanned, without its quotes and
+// escapes; "" of another kind of value.
 func (m *member) text() string {
+	if m.kind() != jsonString {
+		return ""
+	}
+	if strings.IndexByte(m.value, '\\') < 0 {
+		return m.value[1 : len(m.value)-1]
+	}
 	s, _ := unquote(m.value)
 	return s
 }
@@ -58,6 +65,7 @@ type scanner struct {
 	names   []scannedName     // of the open objects, innermost last
 	members []member
 	start   int // of the value at depth 1
+	kind    kind
 }
 
 type scannedName struct {
@@ -67,7 +75,8 @@ type scannedName struct {
 
 // scan checks s and returns what kind of value it is.
 func (c *scanner) scan(field, s string) (kind, *Refusal) {
-	*c = scanner{s: s, names: c.names[:0], members: c.members[:0]}
+	c.s, c.i, c.tokens, c.depth, c.objects = s, 0, 0, 0, 0
+	c.names, c.members = c.names[:0], c.members[:0]
 	if !utf8.ValidString(s) {
 		return 0, &Refusal{BadUTF8, field, "not UTF-8"}
 	}
@@ -75,7 +84,7 @@ func (c *scanner) scan(field, s string) (kind, *Refusal) {
 		refusal.Field = field
 		return 0, refusal
 	}
-	return kindOf(strings.TrimLeft(s, " \t\r\n")[0]), nil
+	return c.kind, nil
 }
 
 // release lets go of the scanned text, and of the memory that an unusual one
@@ -131,7 +140,10 @@ func (c *scanner) run() *Refusal {
 // the value ends there.
 func (c *scanner) value() (closed bool, refusal *Refusal) {
 	c.space()
-	if c.depth == 1 {
+	switch c.depth {
+	case 0:
+		c.kind = kindOf(c.peek())
+	case 1:
 		c.start = c.i
 	}
 	if refusal := c.token(); refusal != nil {
@@ -201,13 +213,14 @@ func (c *scanner) name() *Refusal {
 	if refusal := c.token(); refusal != nil {
 		return refusal
 	}
-	quoted, refusal := c.str()
+	start := c.i
+	plain, refusal := c.str()
 	if refusal != nil {
 		return refusal
 	}
-	name, ok := unquote(quoted)
-	if !ok {
-		return c.bad()
+	name := c.s[start+1 : c.i-1]
+	if !plain {
+		name, _ = unquote(c.s[start:c.i])
 	}
 	hash := foldedHash(name)
 	for _, other := range c.names[c.first[c.depth]:] {
@@ -230,31 +243,35 @@ func (c *scanner) name() *Refusal {
 	return nil
 }
 
-// str reads a string and returns it with its quotes.
-func (c *scanner) str() (string, *Refusal) {
-	start := c.i
-	for c.i++; c.i < len(c.s); c.i++ {
-		switch b := c.s[c.i]; {
-		case b == '"':
+// str reads a string; plain tells that it has no escapes.
+func (c *scanner) str() (plain bool, refusal *Refusal) {
+	plain = true
+	for c.i++; ; c.i++ {
+		i := c.i
+		for i < len(c.s) && c.s[i] >= ' ' && c.s[i] != '"' && c.s[i] != '\\' {
+			i++
+		}
+		c.i = i
+		switch c.peek() {
+		case '"':
 			c.i++
-			return c.s[start:c.i], nil
-		case b < ' ':
-			return "", c.bad()
-		case b != '\\':
-			continue
+			return plain, nil
+		case '\\':
+			plain = false
+		default:
+			return false, c.bad()
 		}
 		c.i++
 		switch c.peek() {
 		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		case 'u':
 			if refusal := c.unicodeEscape(); refusal != nil {
-				return "", refusal
+				return false, refusal
 			}
 		default:
-			return "", c.bad()
+			return false, c.bad()
 		}
 	}
-	return "", c.bad()
 }
 
 // unicodeEscape reads from the u of \uXXXX to its last digit; of two escapes

@@ -9,7 +9,7 @@ import (
 // Each shape's fields, in the order in which they are written.
 
 func (w *writing) sync() (string, error) {
-	id := w.stamp.id("", "-")
+	id := w.id("", "-")
 	entity := w.of(w.t.Key...)
 	about := entity // whom the correlation id names
 	switch w.t.Entity {
@@ -25,12 +25,12 @@ func (w *writing) sync() (string, error) {
 		}
 	}
 	family, _, _ := strings.Cut(w.t.Name, "_")
-	metadata, err := w.metadata([]member{
-		{"correlationId", w.correlation(family, about)},
-		{"version", `"1.0"`},
-		{"retryCount", `0`},
-		{"sourceTimestamp", `"` + w.time + `"`},
-	})
+	metadata, err := w.metadata(
+		member{"correlationId", w.correlation(family, about)},
+		member{"version", `"1.0"`},
+		member{"retryCount", `0`},
+		member{"sourceTimestamp", w.quoted(w.time)},
+	)
 	if err != nil {
 		return "", err
 	}
@@ -38,7 +38,6 @@ func (w *writing) sync() (string, error) {
 	if family == "org" || family == "credit" {
 		source = "wrapper"
 	}
-	w.fields = make([]events.Field, 0, 11)
 	w.add("streamId", w.stream)
 	w.add("messageId", id)
 	w.add("timestamp", w.time)
@@ -57,16 +56,17 @@ func (w *writing) sync() (string, error) {
 // consumers know.
 func (w *writing) wireData() string {
 	if w.t.Name != "credit_allocated" {
-		return w.data
+		return w.object
 	}
-	b := []byte{'{'}
-	for _, m := range w.members {
+	b := append(w.scratch[:0], '{')
+	for _, m := range w.data {
 		if m.name == "amount" {
 			m.name = "allocatedCredits"
 		}
 		b = appendMember(b, m)
 	}
-	return string(append(b, '}'))
+	w.scratch = append(b, '}')
+	return w.text(w.scratch)
 }
 
 func (w *writing) assignment() (string, error) {
@@ -78,7 +78,7 @@ func (w *writing) assignment() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id := w.stamp.uuid
+	id := w.stamp.uuid.String()
 	w.add("eventId", id)
 	w.add("eventType", w.t.Name)
 	w.add("source", w.source("wrapper-app"))
@@ -92,35 +92,40 @@ func (w *writing) assignment() (string, error) {
 // dataWithMetadata puts metadata into data, where assignments carry it.
 func (w *writing) dataWithMetadata() (string, error) {
 	if len(w.Metadata) == 0 && w.CorrelationID == "" && w.Traceparent == "" {
-		return w.data, nil
+		return w.object, nil
 	}
 	var own []member
-	b := []byte{'{'}
-	for _, m := range w.members {
+	for _, m := range w.data {
 		if m.name != "metadata" {
-			b = appendMember(b, m)
 			continue
 		}
 		if m.kind() != jsonObject {
 			return "", w.fail("data.metadata", "must be a JSON object")
 		}
-		var err error
-		if own, err = w.scan("data.metadata", m.value); err != nil {
+		if err := w.scan("data.metadata", m.value); err != nil {
 			return "", err
 		}
+		own = w.json.members
 	}
 	if w.CorrelationID != "" {
 		own = setMember(own, member{"correlationId", w.correlation("", "")})
 	}
-	metadata, err := w.metadata(own)
+	metadata, err := w.metadata(own...)
 	if err != nil {
 		return "", err
 	}
-	return string(append(appendMember(b, member{"metadata", metadata}), '}')), nil
+	b := append(w.scratch[:0], '{')
+	for _, m := range w.data {
+		if m.name != "metadata" {
+			b = appendMember(b, m)
+		}
+	}
+	w.scratch = append(appendMember(b, member{"metadata", metadata}), '}')
+	return w.text(w.scratch), nil
 }
 
 func (w *writing) credit() (string, error) {
-	id := w.stamp.id("evt_", "_")
+	id := w.id("evt_", "_")
 	consumed := w.t.Shape == events.ShapeConsumption
 	flat := func(name string) bool {
 		switch name {
@@ -131,12 +136,12 @@ func (w *writing) credit() (string, error) {
 		}
 		return false
 	}
-	var own []member
+	own := make([]member, 0, 16)
 	if w.CorrelationID != "" {
 		own = append(own, member{"correlationId", w.correlation("", "")})
 	}
 	amount := ""
-	for _, m := range w.members {
+	for _, m := range w.data {
 		if m.name == "amount" {
 			amount = m.value
 		}
@@ -144,7 +149,7 @@ func (w *writing) credit() (string, error) {
 			own = append(own, m)
 		}
 	}
-	metadata, err := w.metadata(own)
+	metadata, err := w.metadata(own...)
 	if err != nil {
 		return "", err
 	}
@@ -168,7 +173,7 @@ func (w *writing) credit() (string, error) {
 
 func (w *writing) interApp() (string, error) {
 	to := address(w.Payload)
-	id := w.stamp.id("inter_", "_")
+	id := w.id("inter_", "_")
 	w.add("eventId", id)
 	w.add("eventType", to.EventType)
 	w.add("sourceApplication", or(to.Source, w.source("wrapper")))
@@ -176,15 +181,15 @@ func (w *writing) interApp() (string, error) {
 	w.add("tenantId", w.Tenant)
 	w.add("entityId", to.EntityID)
 	w.add("timestamp", w.time)
-	w.add("eventData", w.data)
+	w.add("eventData", w.object)
 	w.add("publishedBy", or(to.PublishedBy, "system"))
 	return id, nil
 }
 
 func (w *writing) acknowledgment() (string, error) {
-	id := w.stamp.id("ack_", "_")
+	id := w.id("ack_", "_")
 	data := "{}"
-	for _, m := range w.members {
+	for _, m := range w.data {
 		if m.name == "acknowledgmentData" {
 			data = m.value
 		}
@@ -199,30 +204,30 @@ func (w *writing) acknowledgment() (string, error) {
 }
 
 func (w *writing) roleFanOut() (string, error) {
-	id := w.stamp.id(application(w.Payload)+"_", "_")
+	id := w.id(application(w.Payload)+"_", "_")
 	w.add("eventId", id)
 	w.add("timestamp", w.time)
 	w.add("eventType", w.t.Name)
 	w.add("tenantId", w.Tenant)
 	w.add("entityType", w.t.Entity)
 	w.add("entityId", w.of("roleId"))
-	w.add("data", w.data)
+	w.add("data", w.object)
 	w.add("publishedBy", or(w.of("createdBy", "updatedBy", "deletedBy"), "system"))
 	return id, nil
 }
 
 func (w *writing) rolePermissions() (string, error) {
 	role := w.of("roleId")
-	metadata, err := w.metadata([]member{
-		{"correlationId", w.correlation("role_permissions", role)},
-		{"version", `"1.0"`},
-		{"sourceTimestamp", `"` + w.time + `"`},
-		{"sourceApp", string(appendQuoted(nil, w.source("wrapper")))},
-	})
+	metadata, err := w.metadata(
+		member{"correlationId", w.correlation("role_permissions", role)},
+		member{"version", `"1.0"`},
+		member{"sourceTimestamp", w.quoted(w.time)},
+		member{"sourceApp", w.quoted(w.source("wrapper"))},
+	)
 	if err != nil {
 		return "", err
 	}
-	id := w.stamp.uuid
+	id := w.stamp.uuid.String()
 	w.add("eventId", id)
 	w.add("timestamp", w.time)
 	w.add("eventType", w.t.Name)
@@ -230,7 +235,7 @@ func (w *writing) rolePermissions() (string, error) {
 	w.add("entityType", w.t.Entity)
 	w.add("entityId", role)
 	w.add("action", w.t.Action)
-	w.add("data", w.data)
+	w.add("data", w.object)
 	w.add("metadata", metadata)
 	return id, nil
 }

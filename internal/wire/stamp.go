@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"strconv"
-	"strings"
 
 	"github.com/google/uuid"
 )
@@ -13,14 +12,21 @@ import (
 // text, in the order in which they were made; those of an idempotency key
 // come before all others.
 type stamp struct {
-	ms   string
-	rest string // base36, of fixed width
-	uuid string
+	ms       int64
+	a, b     uint64 // the rest
+	widthOfA int    // in digits of base 36; b has 12
+	uuid     uuid.UUID
 }
 
-// id writes the stamp in the form of one shape, "evt_1735987200000_0abc...".
-func (s stamp) id(prefix, separator string) string {
-	return prefix + s.ms + separator + s.rest
+// id returns the stamp in the form of one shape, "evt_1735987200000_0abc...".
+// It is a string of its own, because receipts are kept.
+func (w *writing) id(prefix, separator string) string {
+	b := append(w.scratch[:0], prefix...)
+	b = strconv.AppendInt(b, w.stamp.ms, 10)
+	b = append(b, separator...)
+	b = appendBase36(b, w.stamp.a, w.stamp.widthOfA)
+	w.scratch = appendBase36(b, w.stamp.b, 12)
+	return string(w.scratch)
 }
 
 func newStamp(m Outgoing) stamp {
@@ -31,9 +37,10 @@ func newStamp(m Outgoing) stamp {
 	head := binary.BigEndian.Uint64(u[:8])
 	tail := binary.BigEndian.Uint64(u[8:])
 	return stamp{
-		ms:   decimalOf(int64(head >> 16)),
-		rest: base36(head&0xfff, 3) + base36(tail&(1<<62-1), 12),
-		uuid: u.String(),
+		ms: int64(head >> 16),
+		a:  head & 0xfff, widthOfA: 3,
+		b:    tail & (1<<62 - 1),
+		uuid: u,
 	}
 }
 
@@ -55,15 +62,21 @@ func keyedStamp(m Outgoing) stamp {
 	u[6] = u[6]&0x0f | 0x80 // version 8: of our own making
 	u[8] = u[8]&0x3f | 0x80
 	return stamp{
-		ms:   "0",
-		rest: base36(binary.BigEndian.Uint64(sum)&(1<<62-1), 12) + base36(binary.BigEndian.Uint64(sum[8:])&(1<<62-1), 12),
-		uuid: u.String(),
+		a: binary.BigEndian.Uint64(sum) & (1<<62 - 1), widthOfA: 12,
+		b:    binary.BigEndian.Uint64(sum[8:]) & (1<<62 - 1),
+		uuid: u,
 	}
 }
 
-func base36(n uint64, width int) string {
-	s := strconv.FormatUint(n, 36)
-	return strings.Repeat("0", max(0, width-len(s))) + s
+// appendBase36 appends n in base 36 with zeros before it, if it has fewer
+// digits than width.
+func appendBase36(b []byte, n uint64, width int) []byte {
+	var text [13]byte // fits every uint64
+	i := len(text)
+	for n > 0 || len(text)-i < width {
+		i--
+		text[i] = "0123456789abcdefghijklmnopqrstuvwxyz"[n%36]
+		n /= 36
+	}
+	return append(b, text[i:]...)
 }
-
-func decimalOf(n int64) string { return strconv.FormatInt(n, 10) }

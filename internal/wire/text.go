@@ -48,6 +48,15 @@ func numberLength(s string) (int, bool) {
 	return i, true
 }
 
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
 func isNumber(s string) bool {
 	n, ok := numberLength(s)
 	return ok && n == len(s)

@@ -277,27 +277,3 @@ func TestDefaultStreamsCoverTheVectors(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkDecode(b *testing.B) {
-	d := wire.Decoder{}
-	for name, e := range map[string]wire.Entry{"user_created": userEntry(), "credit.allocated": creditEntry()} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, refusal := d.Decode(&e); refusal != nil {
-					b.Fatal(refusal)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkEncode(b *testing.B) {
-	m := wire.Outgoing{Tenant: tenant, Payload: events.UserCreated{UserID: userID, Email: "user@example.com", CreatedAt: vectorNow}}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, _, err := wire.Encode(m); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
