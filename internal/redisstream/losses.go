@@ -46,10 +46,11 @@ func (g *Group) lookForLossesIfDue(ctx context.Context) {
 	g.mu.Lock()
 	due := !time.Now().Before(g.lossesNext)
 	g.mu.Unlock()
-	if !due {
+	if !due || ctx.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, silence, errNoAnswer)
+	// Not given up: it might enter the group after this consumer has left.
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), silence, errNoAnswer)
 	defer cancel()
 	start := time.Now()
 	if err := g.lookForLosses(ctx); err != nil && ctx.Err() == nil {
