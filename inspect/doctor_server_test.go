@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,31 @@ func TestDoctorMemory(t *testing.T) {
 	}
 	s.Do("CONFIG", "SET", "maxmemory", "1gb")
 	nothing(t, s.URL(), cfg)
+}
+
+func TestDoctorClusterThatMissesSlots(t *testing.T) {
+	bus, err := redistest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := redistest.Start(t, slices.Concat(safe, []string{"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus)})...)
+	s.Do("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	state := func(want string) {
+		poll(t, "the cluster is "+want, func() bool {
+			return strings.Contains(s.Do("CLUSTER", "INFO").(string), "cluster_state:"+want)
+		})
+	}
+	state("ok")
+	if d := diagnose(t, s.URL(), inspect.DiagnoseConfig{Checks: []string{"cluster"}}); len(d.Findings) != 0 {
+		t.Errorf("findings of a cluster that is whole: %+v", d.Findings)
+	}
+	s.Do("CLUSTER", "DELSLOTS", "1000")
+	state("fail")
+	f := found(t, diagnose(t, s.URL(), inspect.DiagnoseConfig{}), "cluster")
+	if f.Severity != inspect.Critical || !strings.Contains(f.Evidence, "fail") {
+		t.Errorf("%+v", f)
+	}
+	mended(t, f.Command)
 }
 
 func TestDoctorRoleAndReplicas(t *testing.T) {
