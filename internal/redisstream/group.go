@@ -171,10 +171,10 @@ func (g *Group) join(ctx context.Context, names []string, start string) error {
 		err := reply.Error()
 		switch {
 		case err == nil, rueidis.IsRedisBusyGroup(err):
+			g.subscribe(names[i], false)
 			if err == nil && kept[i].Known {
 				g.noteRecreated(names[i], kept[i].Settled)
 			}
-			g.subscribe(names[i], false)
 		case ClassOf(err) == WrongType:
 			g.subscribe(names[i], true)
 		case g.exists(ctx, names[i]): // refused, for want of memory or a permission, but needless

@@ -94,9 +94,7 @@ func (g *Group) recreateOn(ctx context.Context, name string) error {
 func (g *Group) noteRecreated(stream string, at wire.ID) {
 	g.losses.recreated.Add(1)
 	g.mu.Lock()
-	if s := g.streams[stream]; s != nil {
-		s.madeAgain = time.Now()
-	}
+	g.streams[stream].madeAgain = time.Now()
 	g.mu.Unlock()
 	g.log.Warn("group or stream was gone, created again", "stream", stream, "group", g.cfg.Group, "at", at.String())
 }

@@ -313,6 +313,31 @@ func TestAGroupThatAnotherMadeAgainIsEnteredAnew(t *testing.T) {
 	}
 }
 
+// TestOneThatMakesAGroupAgainWhenItStartsIsNotAlone: the others are there, and
+// have not come into the new group yet.
+func TestOneThatMakesAGroupAgainWhenItStartsIsNotAlone(t *testing.T) {
+	c, server := start(t)
+	a := group(t, c, "a")
+	if _, err := a.Read(t.Context(), a.Streams(), 10, 10*time.Millisecond); err != nil { // looks, so that the group is known
+		t.Fatal(err)
+	}
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	b := group(t, c, "b") // creates it again
+	want := add(t, c, s1, 3)
+	server.Do("XREADGROUP", "GROUP", "g", "a", "STREAMS", s1, ">") // its reply is lost
+	add(t, c, s1, 2)
+	if err := b.Ack(t.Context(), refs(read(t, b, 10))); err != nil {
+		t.Fatal(err)
+	}
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	if _, err := b.Read(t.Context(), b.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("read: %v", err)
+	}
+	if got := read(t, b, 10); len(got) != 5 || got[0].ID != want[0] {
+		t.Errorf("%d entries come again, want those from %v on: %v", len(got), want[0], got)
+	}
+}
+
 // TestANewConsumerDoesNotReplay: one that has read nothing yet creates the
 // group again where it found it, not at the beginning.
 func TestANewConsumerDoesNotReplay(t *testing.T) {
