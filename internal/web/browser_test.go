@@ -184,25 +184,36 @@ func foundFromKeyboard(t *testing.T, ctx context.Context) {
 	do(t, ctx, chromedp.Navigate(s.URL+"/groups"))
 	see(t, ctx, ".side footer", "find")
 	slash(t, ctx)
-	if at := evaluate[string](t, ctx, `document.activeElement.id`); at != "find" {
-		t.Fatalf("/ goes to %q", at)
-	}
 	do(t, ctx, chromedp.KeyEvent("m-2\r"))
 	see(t, ctx, ".head", id)
 	slash(t, ctx)
 	do(t, ctx, chromedp.KeyEvent("req-1\r"))
 	see(t, ctx, ".head", "2 events")
+	loaded(t, ctx)
 	do(t, ctx, chromedp.KeyEvent("j"), chromedp.KeyEvent("\r"))
 	see(t, ctx, ".head .mono", id)
 }
 
-// slash presses a key as a keyboard does: what a page does with it keeps its
-// text from being typed.
+// loaded waits until the page's script listens to the keyboard.
+func loaded(t *testing.T, ctx context.Context) {
+	t.Helper()
+	eventually(t, "the page is loaded", func() bool {
+		state, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.readyState`)) // fails while a page changes
+		return err == nil && state == "complete"
+	})
+}
+
+// slash goes to the search box. It presses a key as a keyboard does: what a page
+// does with it keeps its text from being typed.
 func slash(t *testing.T, ctx context.Context) {
 	t.Helper()
+	loaded(t, ctx)
 	_, err := chromedp.Call(ctx, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: "keyDown", Key: "/", Code: "Slash", Text: "/", WindowsVirtualKeyCode: 191})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if at := evaluate[string](t, ctx, `document.activeElement.id`); at != "find" {
+		t.Fatalf("/ goes to %q", at)
 	}
 }
 
