@@ -66,6 +66,7 @@ func outOfMemory(t *trial) {
 		return ctx.Err()
 	})
 	t.many(l, 400)
+	t.until("the consumer is in the group", 5*time.Second, func() bool { return c.Ready() == nil })
 	t.do(server, "CONFIG", "SET", "maxmemory", "1mb")
 	t.refused(l, redisstream.OutOfMemory)
 	close(gate)
