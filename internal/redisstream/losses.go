@@ -108,7 +108,7 @@ type look struct {
 	rewound   string // see stream.rewound
 	entered   int64  // how often consumers have entered the group
 	run       string // the server that answered; "" where it does not tell
-	another   bool   // than the group was that this consumer had entered; it entered it now
+	another   bool   // the group did not have this consumer, which has entered it now
 }
 
 func parseLook(reply rueidis.RedisResult) (look, error) {

@@ -229,6 +229,19 @@ func TestUnblockedWithoutALossChangesNothing(t *testing.T) {
 	}
 }
 
+// comeAgain destroys the group, and checks that the consumer, which creates it
+// again, is given so many entries from the first on.
+func comeAgain(t *testing.T, server *redistest.Server, g *redisstream.Group, first wire.ID, count int) {
+	t.Helper()
+	server.Do("XGROUP", "DESTROY", s1, "g")
+	if _, err := g.Read(t.Context(), g.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+		t.Fatalf("read: %v", err)
+	}
+	if got := read(t, g, 10); len(got) != count || got[0].ID != first {
+		t.Errorf("%d entries come again, want %d from %v on: %v", len(got), count, first, got)
+	}
+}
+
 // TestASharedGroupIsCreatedAgainWhereAllHadSettled: what another consumer had
 // in hand, or was sent in a reply that was lost, is pending nowhere once the
 // group is destroyed. The one that creates it again must not begin after it.
@@ -246,13 +259,7 @@ func TestASharedGroupIsCreatedAgainWhereAllHadSettled(t *testing.T) {
 	if err := b.Ack(t.Context(), refs(read(t, b, 10))); err != nil {
 		t.Fatal(err)
 	}
-	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := b.Read(t.Context(), b.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
-		t.Fatalf("read: %v", err)
-	}
-	if got := read(t, b, 10); len(got) != 5 || got[0].ID != want[0] {
-		t.Errorf("%d entries come again, want those from %v on: %v", len(got), want[0], got)
-	}
+	comeAgain(t, server, b, want[0], 5)
 	if own, err := a.Own(t.Context(), s1, wire.ID{}, 10); err != nil || len(own.Entries) != 0 {
 		t.Errorf("%v, %v", own, err)
 	}
@@ -274,13 +281,7 @@ func TestAGroupIsCreatedAgainBeforeWhatOneHeldThatCameLater(t *testing.T) {
 	if err := a.Ack(t.Context(), refs(read(t, a, 10))); err != nil {
 		t.Fatal(err)
 	}
-	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := a.Read(t.Context(), a.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
-		t.Fatalf("read: %v", err)
-	}
-	if got := read(t, a, 10); len(got) != 5 || got[0].ID != want[0] {
-		t.Errorf("%d entries come again, want those from %v on: %v", len(got), want[0], got)
-	}
+	comeAgain(t, server, a, want[0], 5)
 }
 
 // TestAGroupThatAnotherMadeAgainIsEnteredAnew: nor after what the other consumer
@@ -304,13 +305,7 @@ func TestAGroupThatAnotherMadeAgainIsEnteredAnew(t *testing.T) {
 	if err := b.Ack(t.Context(), refs(read(t, b, 10))); err != nil {
 		t.Fatal(err)
 	}
-	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := b.Read(t.Context(), b.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
-		t.Fatalf("read: %v", err)
-	}
-	if got := read(t, b, 10); len(got) != 5 || got[0].ID != want[0] {
-		t.Errorf("%d entries come again, want those from %v on: %v", len(got), want[0], got)
-	}
+	comeAgain(t, server, b, want[0], 5)
 }
 
 // TestOneThatMakesAGroupAgainWhenItStartsIsNotAlone: the others are there, and
@@ -329,13 +324,7 @@ func TestOneThatMakesAGroupAgainWhenItStartsIsNotAlone(t *testing.T) {
 	if err := b.Ack(t.Context(), refs(read(t, b, 10))); err != nil {
 		t.Fatal(err)
 	}
-	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := b.Read(t.Context(), b.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
-		t.Fatalf("read: %v", err)
-	}
-	if got := read(t, b, 10); len(got) != 5 || got[0].ID != want[0] {
-		t.Errorf("%d entries come again, want those from %v on: %v", len(got), want[0], got)
-	}
+	comeAgain(t, server, b, want[0], 5)
 }
 
 // TestANewConsumerDoesNotReplay: one that has read nothing yet creates the
