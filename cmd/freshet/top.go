@@ -60,7 +60,11 @@ func (c *cli) top(ctx context.Context, patterns []string, every time.Duration) e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // what is under way when the user quits
 	m := newTop(ctx, &quiet, inspector, patterns, every)
-	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(c.stdin), tea.WithOutput(c.stdout), tea.WithoutSignalHandler()).Run()
+	p := tea.NewProgram(m, tea.WithInput(c.stdin), tea.WithOutput(c.stdout), tea.WithoutSignalHandler())
+	// Not the program's context: at its end the library does not wait for the
+	// reader of the terminal before it closes what that reads.
+	defer context.AfterFunc(ctx, p.Quit)()
+	_, err = p.Run()
 	if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
 		return nil // a signal is one of the ways to quit
 	}

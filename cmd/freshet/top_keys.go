@@ -156,9 +156,11 @@ func (m *top) back() {
 	m.path = m.path[:len(m.path)-1]
 }
 
-// refresh looks now, also while it is paused, and asks the doctor.
+// refresh looks now, also while it is paused, and asks the doctor. While a look
+// is under way it looks again after that.
 func (m *top) refresh() tea.Cmd {
 	paused := m.paused
+	m.again = m.looking
 	m.paused, m.lookAt, m.diagnoseAt = false, m.at, m.at
 	if p := m.place(); p.level == levelEntry {
 		p.loaded = false

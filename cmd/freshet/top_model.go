@@ -42,6 +42,7 @@ type top struct {
 	rates   inspect.Rates     // over topShortest at least
 	lookAt  time.Time         // when the next is due
 	looking bool              // one is under way
+	again   bool              // what it finds is older than what was asked for
 
 	lost      error // why the last look failed; nil: it did not
 	lostSince time.Time
@@ -112,6 +113,9 @@ func (m *top) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m, tea.Batch(tick(), m.due())
 	case snapshotMsg:
 		m.looked(msg)
+		if m.again {
+			return m, m.refresh()
+		}
 	case diagnosisMsg:
 		m.diagnosed(msg)
 	case pendingMsg:
