@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/freshet/freshet/inspect"
 	"github.com/freshet/freshet/internal/redistest"
 	"github.com/freshet/freshet/repair"
 )
@@ -109,5 +110,38 @@ func TestPruneSaysWhatIsWrong(t *testing.T) {
 		if err == nil || test.want != nil && !errors.Is(err, test.want) {
 			t.Errorf("%+v: %v", test.cfg, err)
 		}
+	}
+}
+
+// A consumer is removed only while it holds nothing and is silent.
+func TestRemoveConsumer(t *testing.T) {
+	x := openOn(t, redistest.StartWithClock(t))
+	x.add(t, created, 2)
+	x.do(t, "XGROUP", "CREATE", created, "g", "0")
+	x.do(t, "XREADGROUP", "GROUP", "g", "holds", "COUNT", "1", "STREAMS", created, ">")
+	x.do(t, "XGROUP", "CREATECONSUMER", created, "g", "silent")
+	remove := func(consumer string) bool {
+		t.Helper()
+		removed, err := x.RemoveConsumer(t.Context(), created, "g", consumer, inspect.DefaultLiveWithin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return removed
+	}
+	if remove("silent") {
+		t.Error("a consumer that may be live was removed")
+	}
+	x.server.MoveClock(time.Hour)
+	x.do(t, "XGROUP", "CREATECONSUMER", created, "g", "new")
+	for consumer, want := range map[string]bool{"holds": false, "silent": true, "new": false, "nobody": false} {
+		if got := remove(consumer); got != want {
+			t.Errorf("%s removed: %t, want %t", consumer, got, want)
+		}
+	}
+	if got := x.consumers(t); fmt.Sprint(got) != "[holds new]" {
+		t.Errorf("left: %q", got)
+	}
+	if _, err := x.RemoveConsumer(t.Context(), created, "g", "holds", time.Second); err == nil {
+		t.Error("removed within the time in which a consumer is live")
 	}
 }

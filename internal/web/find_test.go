@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/freshet/freshet/internal/web"
 )
@@ -30,6 +31,7 @@ func TestOneEventIsFoundAndShown(t *testing.T) {
 	s := open(t, nil)
 	id := s.add(t, users, userFields("u-1", "ada@example.com")...)
 	s.add(t, users, userFields("u-2", "bob@example.com")...)
+	time.Sleep(2 * time.Millisecond) // or it may have the same id, on another stream
 	org := s.add(t, orgs, orgFields("m-org", "req-7f3a")...)
 	for query, want := range map[string]string{
 		id:                 address("/event", "stream", users, "id", id),
