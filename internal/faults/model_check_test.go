@@ -253,7 +253,23 @@ func (m *model) quiet() (disturbed bool) {
 
 func (m *model) isQuiet() bool {
 	keys := m.streams()
-	return len(keys) >= len(loadStreams) && !slices.ContainsFunc(keys, func(key string) bool { return !isSettled(m.server, key, modelGroup) })
+	return len(keys) >= len(loadStreams) && !slices.ContainsFunc(keys, func(key string) bool { return !isSettled(m.server, key, modelGroup) }) &&
+		(!m.muddled || m.allBack())
+}
+
+// allBack tells whether all that live are in the group on every stream: one
+// that is not has yet to notice that another created the group again, and may
+// move it back then.
+func (m *model) allBack() bool {
+	for _, key := range loadStreams {
+		list, _ := m.server.Do("XINFO", "CONSUMERS", key, modelGroup).([]any)
+		for _, c := range m.living() {
+			if !slices.ContainsFunc(list, func(info any) bool { return field(info.([]any), "name") == c.Name() }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // isRead tells whether the group was given all of a stream.
