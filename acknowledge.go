@@ -75,7 +75,7 @@ func (c *Consumer) acknowledge(ctx context.Context, s delivery.Settlement) error
 // acknowledgments know; the identity may be a business id instead.
 func eventID(env *events.Envelope) string {
 	for _, name := range []string{"eventId", "messageId"} {
-		for _, f := range env.Fields {
+		for f := range env.Fields.All() {
 			if f.Name == name && f.Value != "" {
 				return f.Value
 			}

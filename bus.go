@@ -103,6 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 		CertFile:     cfg.TLSCert,
 		KeyFile:      cfg.TLSKey,
 		ClientName:   cfg.App,
+		AddTimeout:   cfg.PublishTimeout,
 		Log:          cfg.Log,
 	})
 	if err != nil {

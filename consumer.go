@@ -61,7 +61,7 @@ type ConsumerConfig struct {
 	DeadLetterUnknown bool
 
 	Concurrency    int           // handlers running at once; default 16
-	MaxInFlight    int           // entries read and not settled, at most; default 1000
+	MaxInFlight    int           // entries read and not settled, at most; default 1000, or 10 for each stream where that is more
 	MaxAttempts    int           // of one event, then it is dead-lettered; default 8
 	HandlerTimeout time.Duration // of one call; default 20 s
 	Lease          time.Duration // a dead consumer's entries are taken over after it; must exceed HandlerTimeout; default 30 s
@@ -123,7 +123,6 @@ func isControlOrSpace(r rune) bool { return r <= ' ' || r == 0x7f }
 
 func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	c.Concurrency = orDefault(c.Concurrency, 16)
-	c.MaxInFlight = orDefault(c.MaxInFlight, 1000)
 	c.MaxAttempts = orDefault(c.MaxAttempts, 8)
 	c.HandlerTimeout = orDefault(c.HandlerTimeout, 20*time.Second)
 	c.Lease = orDefault(c.Lease, 30*time.Second)

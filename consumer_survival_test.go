@@ -107,3 +107,43 @@ func TestGracefulStopLeavesNothingPending(t *testing.T) {
 		t.Errorf("%v pending after a graceful stop", n)
 	}
 }
+
+// A consumer whose globs match nothing yet finds the first stream that they do.
+func TestStreamThatAppearsIsTheFirst(t *testing.T) {
+	bus, _ := start(t)
+	var got seen
+	cfg := quick("g")
+	cfg.Streams = []string{"crm:sync:user:*"}
+	c := bus.Consumer(cfg)
+	onUser(c, func(e *freshet.Event[events.UserCreated]) error {
+		got.add(e.Data.UserID)
+		return nil
+	})
+	runConsumer(t, c)
+	eventually(t, "the consumer", func() bool { return c.Ready() == nil })
+	time.Sleep(300 * time.Millisecond) // until it has found nothing
+	publish(t, bus, user(1))
+	eventually(t, "the first event of the first stream", func() bool { return got.count() == 1 })
+}
+
+// A consumer whose only stream was another thing for a while reads it again.
+func TestOnlyStreamComesBack(t *testing.T) {
+	bus, server := start(t)
+	var got seen
+	cfg := quick("g")
+	cfg.Streams = []string{userStream}
+	c := bus.Consumer(cfg)
+	onUser(c, func(e *freshet.Event[events.UserCreated]) error {
+		got.add(e.Data.UserID)
+		return nil
+	})
+	runConsumer(t, c)
+	publish(t, bus, user(1))
+	eventually(t, "the first event", func() bool { return got.count() == 1 && pending(server, userStream, "g") == int64(0) })
+	server.Do("DEL", userStream)
+	server.Do("SET", userStream, "text")
+	time.Sleep(3 * time.Second) // until it is set aside
+	server.Do("DEL", userStream)
+	publish(t, bus, user(2))
+	eventually(t, "the event after it came back", func() bool { return got.count() == 2 })
+}

@@ -66,6 +66,54 @@ func TestConsumerReceivesWhatWasPublished(t *testing.T) {
 	}
 }
 
+// What a handler is given is its own, each attempt's too, and stays as it was.
+func TestHandlersMayKeepWhatTheyAreGiven(t *testing.T) {
+	bus, _ := start(t)
+	const users, attempts = 100, 105
+	for n := range users {
+		publish(t, bus, user(n))
+	}
+	var mu sync.Mutex
+	deliveries, kept := map[*freshet.Delivery]string{}, map[*freshet.Event[events.UserCreated]]string{}
+	c := bus.Consumer(quick("g"))
+	c.Use(func(next freshet.Handler) freshet.Handler {
+		return func(ctx context.Context, d *freshet.Delivery) error {
+			mu.Lock()
+			deliveries[d] = fmt.Sprintf("%+v %+v", *d, *d.Envelope)
+			mu.Unlock()
+			return next(ctx, d)
+		}
+	})
+	onUser(c, func(e *freshet.Event[events.UserCreated]) error {
+		mu.Lock()
+		defer mu.Unlock()
+		kept[e] = fmt.Sprintf("%+v %+v", *e, *e.Envelope)
+		if e.Attempt == 1 && slices.Contains([]string{"user-7", "user-27", "user-47", "user-67", "user-87"}, e.Data.UserID) {
+			return errors.New("once more")
+		}
+		return nil
+	})
+	drain(t, c)
+	if len(deliveries) != attempts || len(kept) != attempts {
+		t.Errorf("%d deliveries and %d events, want %d", len(deliveries), len(kept), attempts)
+	}
+	for d, was := range deliveries {
+		if is := fmt.Sprintf("%+v %+v", *d, *d.Envelope); is != was {
+			t.Errorf("%s\nwas %s", is, was)
+		}
+	}
+	seen := map[string]int{}
+	for e, was := range kept {
+		if is := fmt.Sprintf("%+v %+v", *e, *e.Envelope); is != was {
+			t.Errorf("%s\nwas %s", is, was)
+		}
+		seen[e.Data.UserID]++
+	}
+	if len(seen) != users {
+		t.Errorf("%d users, want %d", len(seen), users)
+	}
+}
+
 func TestPoisonIsDeadLetteredAloneWithAllItsFields(t *testing.T) {
 	bus, server := start(t)
 	for n := range 50 {

@@ -36,7 +36,9 @@ const (
 )
 
 // Memory acknowledges what the master has. A failover may lose what had not
-// been replicated, a power loss what had not been written to disk.
+// been replicated, a power loss what had not been written to disk, and with
+// appendfsync everysec a kill of the server what it had not written yet because
+// it was syncing.
 var Memory Durability
 
 // Replicas acknowledges what n replicas have too, at least one. An event

@@ -8,7 +8,9 @@ import (
 	"github.com/freshet/freshet/internal/delivery"
 )
 
-// Delivery is one event as it reaches a handler, whatever its type.
+// Delivery is one event as it reaches a handler, whatever its type. It is the
+// handler's: no other call gets the same. What [events.Envelope] says of memory
+// holds, with twice as many neighbours.
 type Delivery struct {
 	*events.Envelope
 

@@ -3,7 +3,9 @@ package freshet_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -127,6 +129,267 @@ func TestPublishBatchAnswersEach(t *testing.T) {
 	}
 	if n := server.Do("XLEN", "crm:sync:user:user_created"); n != int64(2) {
 		t.Errorf("XLEN %v, want 2", n)
+	}
+}
+
+// A long batch goes in parts, and nobody can tell.
+func TestLongPublishBatch(t *testing.T) {
+	bus, server := start(t)
+	messages := make([]freshet.Message, 2900)
+	for i := range messages {
+		messages[i] = freshet.Message{Tenant: tenant, Payload: user(i)}
+		if i%7 == 3 {
+			messages[i].Payload = events.UserCreated{UserID: "broken"}
+		}
+	}
+	var want, got []string
+	for i, r := range bus.PublishBatch(t.Context(), messages) {
+		switch {
+		case i%7 == 3:
+			if !errors.Is(r.Err, freshet.ErrFailed) || r.Receipt != (freshet.Receipt{}) {
+				t.Errorf("result %d: %+v", i, r)
+			}
+		case r.Err != nil || r.Receipt.ID == "":
+			t.Errorf("result %d: %+v", i, r)
+		default:
+			want = append(want, r.Receipt.ID+" "+r.Receipt.EventID+" "+messages[i].Payload.(events.UserCreated).UserID)
+		}
+	}
+	for _, entry := range server.Do("XRANGE", "crm:sync:user:user_created", "-", "+").([]any) {
+		e := entry.([]any)
+		f := e[1].([]any)
+		field := map[string]string{}
+		for i := 0; i < len(f); i += 2 {
+			field[f[i].(string)] = f[i+1].(string)
+		}
+		got = append(got, e[0].(string)+" "+field["messageId"]+" "+field["entityId"])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d on the stream, want %d, in order and as the receipts say", len(got), len(want))
+	}
+	if r := bus.PublishBatch(t.Context(), nil); len(r) != 0 {
+		t.Errorf("of nothing: %v", r)
+	}
+}
+
+// Of a batch that ends early, the parts that were not sent are known not to be
+// there.
+func TestPublishBatchEndsWithItsContext(t *testing.T) {
+	bus, server := start(t)
+	server.Stop()
+	defer server.Cont()
+	messages := make([]freshet.Message, 2900)
+	for i := range messages {
+		messages[i] = freshet.Message{Tenant: tenant, Payload: user(i)}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	results := bus.PublishBatch(ctx, messages)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("took %v over a deadline of 500ms", took)
+	}
+	unknown := 0
+	for i, r := range results {
+		switch {
+		case errors.Is(r.Err, freshet.ErrUnknown) && unknown == i:
+			unknown++
+		case !errors.Is(r.Err, freshet.ErrFailed):
+			t.Fatalf("result %d after %d unknown: %v", i, unknown, r.Err)
+		}
+	}
+	if unknown == 0 || unknown == len(results) {
+		t.Errorf("%d of %d unknown", unknown, len(results))
+	}
+	server.Cont()
+	publish(t, bus, user(1))
+	if n := server.Do("XLEN", "crm:sync:user:user_created").(int64); n > int64(unknown)+1 {
+		t.Errorf("XLEN %d, with %d unknown", n, unknown)
+	}
+}
+
+// What a publish that was given up is about to send is not another's by then:
+// every entry has the fields of one event.
+func TestGivenUpPublishesKeepTheirFields(t *testing.T) {
+	bus, server := start(t)
+	var wg sync.WaitGroup
+	for g := range 20 {
+		wg.Go(func() {
+			for i := range 100 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+(g+i)%20)*time.Millisecond)
+				if g%4 == 0 {
+					bus.PublishBatch(ctx, []freshet.Message{{Tenant: tenant, Payload: user(1000*g + 2*i)}, {Tenant: tenant, Payload: user(1000*g + 2*i + 1)}})
+				} else {
+					_, _ = bus.Publish(ctx, tenant, user(1000*g+i)) // or not
+				}
+				cancel()
+			}
+		})
+	}
+	for range 5 {
+		time.Sleep(10 * time.Millisecond)
+		server.Stop()
+		time.Sleep(20 * time.Millisecond)
+		server.Cont()
+	}
+	wg.Wait()
+	publish(t, bus, user(100_000))
+	seen := map[any]bool{}
+	entries := server.Do("XRANGE", "crm:sync:user:user_created", "-", "+").([]any)
+	for _, entry := range entries {
+		field := map[any]string{}
+		for f := range slices.Chunk(entry.([]any)[1].([]any), 2) {
+			field[f[0]] = f[1].(string)
+		}
+		id := field["entityId"]
+		if !strings.Contains(field["data"], `"`+id+`"`) || !strings.Contains(field["data"], `"`+id+`@example.com"`) || !strings.Contains(field["metadata"], id+"_") {
+			t.Errorf("of several events: %v", field)
+		}
+		if seen[id] || seen[field["messageId"]] {
+			t.Errorf("twice: %v", field)
+		}
+		seen[id], seen[field["messageId"]] = true, true
+	}
+	if len(entries) < 100 {
+		t.Errorf("the test shows little: %d entries", len(entries))
+	}
+}
+
+// The same of batches that are long enough to be encoded by two goroutines,
+// and large enough that the connection cannot take those that are given up.
+func TestGivenUpBatchesKeepTheirFields(t *testing.T) {
+	bus, server := start(t)
+	const long = 100
+	name := func(id string) string { return strings.Repeat(id+" ", 500) }
+	unknown := 0
+	for i := range 40 {
+		switch i % 20 {
+		case 5:
+			server.Stop()
+		case 19:
+			server.Cont()
+		}
+		messages := make([]freshet.Message, long)
+		for n := range messages {
+			p := user(long*i + n)
+			p.Name = name(p.UserID)
+			messages[n] = freshet.Message{Tenant: tenant, Payload: p}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Millisecond)
+		for _, r := range bus.PublishBatch(ctx, messages) {
+			if errors.Is(r.Err, freshet.ErrUnknown) {
+				unknown++
+			}
+		}
+		cancel()
+	}
+	last := user(100_000)
+	last.Name = name(last.UserID)
+	publish(t, bus, last)
+	entries := server.Do("XRANGE", "crm:sync:user:user_created", "-", "+").([]any)
+	for _, entry := range entries {
+		field := map[any]string{}
+		for f := range slices.Chunk(entry.([]any)[1].([]any), 2) {
+			field[f[0]] = f[1].(string)
+		}
+		id := field["entityId"]
+		if !strings.Contains(field["data"], `"`+name(id)+`"`) || !strings.Contains(field["metadata"], id+"_") {
+			t.Fatalf("of several events: %.1000v", field)
+		}
+	}
+	if unknown == 0 || len(entries) < long {
+		t.Errorf("the test shows little: %d unknown, %d entries", unknown, len(entries))
+	}
+}
+
+// Whoever encodes them, the events of a batch have ids and times in its order.
+func TestBatchIDsAreInItsOrder(t *testing.T) {
+	bus, server := start(t)
+	messages := make([]freshet.Message, 2500)
+	for i := range messages {
+		messages[i] = freshet.Message{Tenant: tenant, Payload: user(i)}
+	}
+	last := ""
+	for range 3 {
+		for i, r := range bus.PublishBatch(t.Context(), messages) {
+			if r.Err != nil || r.Receipt.EventID <= last {
+				t.Fatalf("result %d: %+v after %s", i, r, last)
+			}
+			last = r.Receipt.EventID
+		}
+		if r := publish(t, bus, user(1)); r.EventID <= last {
+			t.Errorf("%s after %s", r.EventID, last)
+		}
+	}
+	at := ""
+	for _, entry := range server.Do("XRANGE", "crm:sync:user:user_created", "-", "+").([]any) {
+		f := entry.([]any)[1].([]any)
+		if f[4] != "timestamp" || f[5].(string) < at {
+			t.Fatalf("%v after %s", f, at)
+		}
+		at = f[5].(string)
+	}
+}
+
+// A panic of a marshaler reaches the caller, whoever encodes.
+func TestPanicWhileEncodingABatch(t *testing.T) {
+	bus, _ := start(t)
+	messages := make([]freshet.Message, 200)
+	for i := range messages {
+		messages[i] = freshet.Message{Tenant: tenant, Payload: user(i), Metadata: map[string]any{"m": panics{first: i == 0}}}
+	}
+	func() {
+		defer func() {
+			if r := recover(); r != "of the marshaler" {
+				t.Errorf("recovered %v", r)
+			}
+		}()
+		bus.PublishBatch(t.Context(), messages)
+	}()
+	for i := range messages { // nobody reads them any more
+		messages[i].Tenant = "another"
+	}
+	publish(t, bus, user(1))
+}
+
+// panics are slow, but for the first, which panics.
+type panics struct{ first bool }
+
+func (p panics) MarshalJSON() ([]byte, error) {
+	if p.first {
+		panic("of the marshaler")
+	}
+	time.Sleep(time.Millisecond)
+	return []byte("1"), nil
+}
+
+// Publishes of many goroutines share pipelines, and each has its own receipt.
+func TestConcurrentPublishesHaveTheirOwnReceipts(t *testing.T) {
+	bus, server := start(t)
+	var receipts sync.Map // entry id → event id
+	var wg sync.WaitGroup
+	for g := range 50 {
+		wg.Go(func() {
+			for i := range 20 {
+				r, err := bus.Publish(t.Context(), tenant, user(20*g+i))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				receipts.Store(r.ID, r.EventID)
+			}
+		})
+	}
+	wg.Wait()
+	entries := server.Do("XRANGE", "crm:sync:user:user_created", "-", "+").([]any)
+	for _, entry := range entries {
+		e := entry.([]any)
+		if eventID, _ := receipts.Load(e[0]); !slices.Contains(e[1].([]any), eventID) {
+			t.Errorf("entry %v has not the event %v of its receipt", e[0], eventID)
+		}
+	}
+	if len(entries) != 1000 {
+		t.Errorf("%d entries", len(entries))
 	}
 }
 

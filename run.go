@@ -89,12 +89,18 @@ func (c *Consumer) runEngine(ctx context.Context, group *redisstream.Group, unti
 }
 
 func (c *Consumer) newEngine(group *redisstream.Group, untilDrained bool) (*delivery.Engine, error) {
+	perStream := 0
+	if c.cfg.MaxInFlight == 0 {
+		perStream = 10
+	}
 	engine, err := delivery.New(delivery.Config{
 		Transport:       group,
 		Decode:          c.decode,
 		Route:           c.route,
+		Own:             new(deliveries).next,
 		Concurrency:     c.cfg.Concurrency,
-		MaxInFlight:     c.cfg.MaxInFlight,
+		MaxInFlight:     orDefault(c.cfg.MaxInFlight, 1000),
+		PerStream:       perStream,
 		MaxAttempts:     c.cfg.MaxAttempts,
 		HandlerTimeout:  c.cfg.HandlerTimeout,
 		Lease:           c.cfg.Lease,
@@ -148,10 +154,38 @@ func (c *Consumer) wrapHandlers() {
 			h = m(h)
 		}
 		route.Handle = func(ctx context.Context, m *delivery.Message) error {
-			d := c.deliver(m)
-			return h(ctx, &d)
+			return h(ctx, c.delivery(m))
 		}
 	}
+}
+
+// delivery makes that of one call, where the message has a place for it there.
+func (c *Consumer) delivery(m *delivery.Message) *Delivery {
+	d, _ := m.Own.(*Delivery)
+	if m.Own = nil; d == nil {
+		d = new(Delivery)
+	}
+	*d = c.deliver(m)
+	return d
+}
+
+// deliveries makes places for those of handlers' first calls, several with one
+// allocation. Entries that have no handler get one too: who keeps a delivery
+// keeps its neighbours in the stream, and none that are far apart.
+type deliveries struct{ unused []Delivery }
+
+// next returns a *Delivery, or nil where it would keep too much with it: see
+// wire.Longest.
+func (ds *deliveries) next(m *delivery.Message) any {
+	if m.Envelope.Fields.Size() > wire.Longest {
+		return nil
+	}
+	if len(ds.unused) == 0 {
+		ds.unused = make([]Delivery, wire.Together)
+	}
+	d := &ds.unused[0]
+	ds.unused = ds.unused[1:]
+	return d
 }
 
 func (c *Consumer) deliver(m *delivery.Message) Delivery {

@@ -27,11 +27,11 @@ func AppendEncode(b []byte, p Payload) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e, ok := v.Interface().(InterApp); ok {
-		if len(e.Data) == 0 {
-			return append(b, "{}"...), nil
-		}
-		return appendRaw(b, e.Data)
+	switch e := p.(type) {
+	case InterApp:
+		return appendObject(b, e.Data)
+	case *InterApp:
+		return appendObject(b, e.Data)
 	}
 	start := len(b)
 	b = append(slices.Grow(b, 256), '{')
@@ -48,7 +48,7 @@ func AppendEncode(b []byte, p Payload) ([]byte, error) {
 		b = append(append(append(b, '"'), f.Name...), '"', ':')
 		fv := v.Field(f.index)
 		switch {
-		case !isEmpty(fv) || f.always:
+		case f.always || !isEmpty(fv):
 			if b, err = appendValue(b, fv); err != nil {
 				return nil, &FieldError{typeLabel(p.Type()), "data." + f.Name, err.Error()}
 			}
@@ -73,22 +73,28 @@ func valueOf(p Payload) (reflect.Value, error) {
 	return v, nil
 }
 
+var (
+	stringType  = reflect.TypeFor[string]()
+	decimalType = reflect.TypeFor[decimal.Decimal]()
+)
+
 // isEmpty tells whether a field's value stands for an absent one. A decimal
 // never does, and neither does a map without members.
 func isEmpty(v reflect.Value) bool {
-	switch x := v.Interface().(type) {
-	case decimal.Decimal:
-		return false
-	case json.RawMessage:
-		return len(x) == 0
+	switch v.Kind() {
+	case reflect.String, reflect.Slice: // raw JSON
+		return v.Len() == 0
+	case reflect.Struct:
+		return v.Type() != decimalType && v.IsZero()
 	}
 	return v.IsZero()
 }
 
 func appendValue(b []byte, v reflect.Value) ([]byte, error) {
+	if v.Type() == stringType {
+		return appendString(b, v.String())
+	}
 	switch x := v.Interface().(type) {
-	case string:
-		return appendString(b, x)
 	case *bool:
 		return strconv.AppendBool(b, *x), nil
 	case int64:
@@ -122,11 +128,31 @@ func AppendTime(b []byte, t time.Time) []byte {
 // appendString appends s as JSON does in the publishers of the suite: with no
 // escape that is not needed. Text that is not UTF-8 is refused, not mended.
 func appendString(b []byte, s string) ([]byte, error) {
+	b = append(b, '"')
+	start := len(b)
+	b = append(b, s...)
+	if isPlain(b[start:]) {
+		return append(b, '"'), nil
+	}
+	return appendEscaped(b[:start], s)
+}
+
+// isPlain tells whether b is ASCII without anything that has to be escaped.
+func isPlain(b []byte) bool {
+	for _, c := range b[plainWords(b):] {
+		if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// appendEscaped appends s and the quote behind it.
+func appendEscaped(b []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
 		return nil, errors.New("must be UTF-8")
 	}
 	const hex = "0123456789abcdef"
-	b = append(b, '"')
 	from := 0
 	for i := range len(s) {
 		c := s[i]
@@ -165,6 +191,14 @@ func appendDecimal(b []byte, d decimal.Decimal) ([]byte, error) {
 func inRange(d decimal.Decimal) bool {
 	e := int64(d.Exponent())
 	return e >= -maxExponent && e+int64(d.NumDigits()) <= maxExponent
+}
+
+// appendObject appends raw JSON, an empty object when there is none.
+func appendObject(b []byte, raw json.RawMessage) ([]byte, error) {
+	if len(raw) == 0 {
+		return append(b, "{}"...), nil
+	}
+	return appendRaw(b, raw)
 }
 
 func appendRaw(b []byte, raw json.RawMessage) ([]byte, error) {

@@ -5,10 +5,6 @@ import (
 	"time"
 )
 
-// Field is one field of a stream entry. A list of them keeps what Redis
-// keeps: the order, and names that stand twice.
-type Field struct{ Name, Value string }
-
 // Entity names what an event is about. Within a tenant, events of one entity
 // are handled one at a time and in order.
 type Entity struct {
@@ -18,6 +14,11 @@ type Entity struct {
 
 // Envelope is one decoded stream entry: what every event has, whatever its
 // type, its era and its shape on the wire.
+//
+// Entries are read many at a time and share memory: who keeps an envelope for
+// long keeps up to 100 KB of its neighbours with it, who keeps a string or the
+// data of it up to 20 KB. [strings.Clone] and [bytes.Clone] make copies of their
+// own.
 //
 // The envelope is authoritative. Nothing in Data overrides it; a tenantId
 // inside Data in particular is only a value there.
@@ -44,7 +45,7 @@ type Envelope struct {
 
 	Data     json.RawMessage // JSON object in the catalogue's field names
 	Metadata json.RawMessage // JSON object, or nil
-	Fields   []Field         // as read, byte for byte
+	Fields   Fields          // as read, byte for byte
 
 	Warnings []string // tolerated oddities, e.g. "metadata: bad JSON, taken as empty"
 }

@@ -308,6 +308,32 @@ func TestValidTenant(t *testing.T) {
 	}
 }
 
+// Ids are looked at eight bytes at a time.
+func TestValidIDLooksAtEachByte(t *testing.T) {
+	for length := 1; length <= 33; length++ {
+		for at := range length {
+			for c := range 256 {
+				id := []byte(strings.Repeat("~", length))
+				id[at] = byte(c)
+				want := ""
+				switch {
+				case c >= 0x80:
+					want = "must be UTF-8"
+				case c < ' ' || c == 0x7f:
+					want = "must have no control characters"
+				}
+				got := ""
+				if err := events.ValidID(string(id)); err != nil {
+					got = err.Error()
+				}
+				if got != want {
+					t.Fatalf("%q: %q, want %q", id, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	tests := []struct {
 		name, data string

@@ -50,6 +50,16 @@ func ExampleAppendTime() {
 	// Output: 2025-12-04T10:00:00.070Z
 }
 
+func ExampleParseTime() {
+	at, ok := events.ParseTime("2025-12-04T10:00:00.070Z")
+	fmt.Println(at, ok)
+	_, ok = events.ParseTime("4 December 2025")
+	fmt.Println(ok)
+	// Output:
+	// 2025-12-04 10:00:00.07 +0000 UTC true
+	// false
+}
+
 func ExampleDecode() {
 	env := &events.Envelope{Data: json.RawMessage(`{"userId":"u-1","email":"ada@example.com"}`)}
 	user, err := events.Decode[events.UserCreated](env)

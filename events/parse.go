@@ -46,10 +46,14 @@ type UnknownTypeError struct {
 }
 
 func (e *UnknownTypeError) Error() string {
-	if e.Nearest == "" {
-		return fmt.Sprintf("unknown event type %q", e.Name)
+	name := e.Name
+	if len(name) > MaxID { // whatever it is, it is no name to be read
+		name = name[:MaxID] + "..."
 	}
-	return fmt.Sprintf("unknown event type %q; did you mean %q?", e.Name, e.Nearest)
+	if e.Nearest == "" {
+		return fmt.Sprintf("unknown event type %q", name)
+	}
+	return fmt.Sprintf("unknown event type %q; did you mean %q?", name, e.Nearest)
 }
 
 func parseType(name string) (t *Type, eventType string, err error) {

@@ -1,13 +1,11 @@
 package events
 
 import (
-	"bytes"
 	"encoding/json"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/shopspring/decimal"
 )
@@ -41,7 +39,16 @@ func unmarshal[T Payload](data []byte, p *T) error {
 type reader struct {
 	data []byte
 	i    int
+
+	texts [8]fieldText // found, and not set yet
+	found int
 }
+
+// fieldText is the text of a field: where it is in data.
+type fieldText struct{ field, from, to int }
+
+// maxShared is how long a text may be, in bytes, to share memory with others.
+const maxShared = 64
 
 // object reads into the fields of a zero struct. It tells whether it could;
 // when it could not, it may have set some.
@@ -63,7 +70,7 @@ func (r *reader) object(p *plan, into reflect.Value) bool {
 		r.i++
 		r.next()
 		if place, ok = p.place(name, place); ok {
-			if place >= 64 || seen&(1<<place) != 0 || !r.value(into.Field(p.fields[place].index)) {
+			if place >= 64 || seen&(1<<place) != 0 || !r.value(&p.fields[place], into.Field(p.fields[place].index)) {
 				return false
 			}
 			seen |= 1 << place
@@ -77,6 +84,7 @@ func (r *reader) object(p *plan, into reflect.Value) bool {
 			r.next()
 		case '}':
 			r.i++
+			r.setTexts(into)
 			return r.end()
 		default:
 			return false
@@ -106,14 +114,24 @@ func (p *plan) place(name []byte, expected int) (place int, ok bool) {
 }
 
 // value reads a value into a field.
-func (r *reader) value(field reflect.Value) bool {
+func (r *reader) value(f *planField, field reflect.Value) bool {
 	start := r.i
-	switch into := field.Addr().Interface().(type) {
-	case *string:
-		if text, ok := r.plain(); ok {
-			*into = string(text)
+	if field.Kind() == reflect.String {
+		text, ok := r.plain()
+		if !ok {
+			return r.foreign(field, start)
+		}
+		// Ids are what is kept longest, as keys: they share nothing.
+		if f.Kind == KindID || len(text) > maxShared || r.found == len(r.texts) {
+			field.SetString(string(text))
 			return true
 		}
+		end := r.i - 1 // at the quote
+		r.texts[r.found] = fieldText{f.index, end - len(text), end}
+		r.found++
+		return true
+	}
+	switch into := field.Addr().Interface().(type) {
 	case **bool:
 		switch {
 		case r.word("true"):
@@ -131,7 +149,10 @@ func (r *reader) value(field reflect.Value) bool {
 			return err == nil
 		}
 	case *time.Time:
-		if _, ok := r.plain(); ok {
+		if text, ok := r.plain(); ok {
+			if *into, ok = ParseTime(string(text)); ok {
+				return true
+			}
 			return into.UnmarshalJSON(r.data[start:r.i]) == nil
 		}
 	case *decimal.Decimal:
@@ -144,8 +165,34 @@ func (r *reader) value(field reflect.Value) bool {
 			return (*into).UnmarshalJSON(r.data[start:r.i]) == nil
 		}
 	}
+	return r.foreign(field, start)
+}
+
+// foreign leaves the value that begins at start to encoding/json.
+func (r *reader) foreign(field reflect.Value, start int) bool {
 	r.i = start
 	return r.extent() && json.Unmarshal(r.data[start:r.i], field.Addr().Interface()) == nil
+}
+
+// setTexts sets the short texts that were found, cut from one string: who
+// keeps one of them keeps all, and saves as many allocations.
+func (r *reader) setTexts(into reflect.Value) {
+	texts := r.texts[:r.found]
+	size := 0
+	for _, t := range texts {
+		size += t.to - t.from
+	}
+	var joined strings.Builder
+	joined.Grow(size)
+	for _, t := range texts {
+		joined.Write(r.data[t.from:t.to])
+	}
+	rest := joined.String()
+	for _, t := range texts {
+		n := t.to - t.from
+		into.Field(t.field).SetString(rest[:n])
+		rest = rest[n:]
+	}
 }
 
 // skip passes a value that no field takes.
@@ -156,118 +203,4 @@ func (r *reader) skip() bool {
 	}
 	r.i = start
 	return r.extent() && json.Valid(r.data[start:r.i])
-}
-
-// next passes white space and returns the byte behind it, 0 at the end.
-func (r *reader) next() byte {
-	for ; r.i < len(r.data); r.i++ {
-		switch c := r.data[r.i]; c {
-		case ' ', '\t', '\r', '\n':
-		default:
-			return c
-		}
-	}
-	return 0
-}
-
-func (r *reader) end() bool { return r.next() == 0 && r.i == len(r.data) }
-
-// plain reads a string in which nothing is escaped and that is UTF-8, and
-// returns its text.
-func (r *reader) plain() ([]byte, bool) {
-	rest := r.data[r.i:]
-	if len(rest) == 0 || rest[0] != '"' {
-		return nil, false
-	}
-	ascii := true
-	for i := 1; i < len(rest); i++ {
-		switch c := rest[i]; {
-		case c == '"':
-			r.i += i + 1
-			return rest[1:i], ascii || utf8.Valid(rest[1:i])
-		case c == '\\', c < ' ':
-			return nil, false
-		case c >= utf8.RuneSelf:
-			ascii = false
-		}
-	}
-	return nil, false
-}
-
-func (r *reader) word(word string) bool {
-	if !bytes.HasPrefix(r.data[r.i:], []byte(word)) {
-		return false
-	}
-	r.i += len(word)
-	return true
-}
-
-// number reads a number.
-func (r *reader) number() bool {
-	r.byteOf("-")
-	if !r.byteOf("0") && !r.digits() {
-		return false
-	}
-	if r.byteOf(".") && !r.digits() {
-		return false
-	}
-	if r.byteOf("eE") {
-		r.byteOf("+-")
-		return r.digits()
-	}
-	return true
-}
-
-func (r *reader) byteOf(set string) bool {
-	if r.i == len(r.data) || strings.IndexByte(set, r.data[r.i]) < 0 {
-		return false
-	}
-	r.i++
-	return true
-}
-
-func (r *reader) digits() bool {
-	from := r.i
-	for r.i < len(r.data) && '0' <= r.data[r.i] && r.data[r.i] <= '9' {
-		r.i++
-	}
-	return r.i > from
-}
-
-// extent passes the bytes that are a value, if they are JSON at all.
-func (r *reader) extent() bool {
-	const maxDepth = 1000 // encoding/json has a limit, too, over all of a text
-	depth := 0
-	for ; r.i < len(r.data); r.i++ {
-		switch c := r.data[r.i]; c {
-		case '"':
-			for r.i++; r.i < len(r.data) && r.data[r.i] != '"'; r.i++ {
-				if r.data[r.i] == '\\' {
-					r.i++
-				}
-			}
-		case '{', '[':
-			if depth++; depth > maxDepth {
-				return false
-			}
-			continue
-		case '}', ']', ',':
-			if depth == 0 {
-				return true
-			}
-			if c == ',' {
-				continue
-			}
-			if depth--; depth > 0 {
-				continue
-			}
-		default:
-			continue
-		}
-		if depth == 0 {
-			r.i++
-			return r.i <= len(r.data)
-		}
-	}
-	return false
 }

@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -71,6 +72,32 @@ func TestReaderTakesTheOrdinary(t *testing.T) {
 	} {
 		if !checkUnmarshal(t, tt.typ, []byte(tt.data)) {
 			t.Errorf("%s: left to encoding/json", tt.data)
+		}
+	}
+}
+
+// Short texts share memory, ids and long texts do not.
+func TestReaderAllocations(t *testing.T) {
+	const short = `{"userId":"u-1","email":"a@b.c","firstName":"Ada","lastName":"Lovelace","name":"Ada Lovelace","isActive":true,"createdAt":"2025-12-04T10:00:00.000Z"}`
+	long := strings.Replace(short, "a@b.c", strings.Repeat("a", maxShared-5)+"@b.com", 1)
+	for _, tt := range []struct {
+		data string
+		want float64
+	}{{short, 4}, {long, 5}} { // the struct, the flag, the id, the texts
+		env := &Envelope{Data: []byte(tt.data)}
+		var p UserCreated
+		got := testing.AllocsPerRun(100, func() {
+			var err error
+			if p, err = Decode[UserCreated](env); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got > tt.want {
+			t.Errorf("%s: %v allocations, want %v", tt.data, got, tt.want)
+		}
+		clear(env.Data)
+		if p.UserID != "u-1" || p.FirstName != "Ada" || p.LastName != "Lovelace" || p.Name != "Ada Lovelace" || !*p.IsActive || !strings.Contains(tt.data, `"`+p.Email+`"`) {
+			t.Errorf("%s: %+v", tt.data, p)
 		}
 	}
 }

@@ -136,7 +136,37 @@ func ValidID(id string) error {
 		return errors.New("must not be empty")
 	case len(id) > MaxID:
 		return fmt.Errorf("must have at most %d bytes", MaxID)
-	case !utf8.ValidString(id):
+	}
+	if !visible(id) {
+		return validOddID(id)
+	}
+	return nil
+}
+
+// visible tells whether s is of ASCII's visible characters and spaces alone.
+// It looks at eight bytes at a time.
+func visible(s string) bool {
+	const ones = 0x0101010101010101
+	i := 0
+	for ; i <= len(s)-8; i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		// The high bit of some byte is set where one is below ' ' or above '~'.
+		if ((w-' '*ones)|(w+ones)|w)&(0x80*ones) != 0 {
+			return false
+		}
+	}
+	for ; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// validOddID checks an id that is not of ASCII's visible characters alone.
+func validOddID(id string) error {
+	if !utf8.ValidString(id) {
 		return errors.New("must be UTF-8")
 	}
 	for i := range len(id) {
@@ -161,14 +191,20 @@ func ValidTenant(tenant string) error {
 		return fmt.Errorf("tenant: must have at most %d bytes", MaxTenant)
 	}
 	for i := range len(tenant) {
-		switch c := tenant[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.':
-		default:
+		if !ofTenant[tenant[i]] {
 			return errors.New("tenant: must be of letters, digits, '_', '-' and '.'")
 		}
 	}
 	return nil
 }
+
+// ofTenant are the bytes that a tenant id may have.
+var ofTenant = func() (of [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") {
+		of[c] = true
+	}
+	return of
+}()
 
 // typeLabel names a type in messages.
 func typeLabel(t *Type) string {

@@ -120,13 +120,13 @@ func (i *Inspector) deadLettersOf(ctx context.Context, key string, sel DeadLette
 // readDeadLetter reads a record of a stream of dead letters. The event is
 // decoded as the entry that it was.
 func readDeadLetter(record wire.Entry) *DeadLetter {
-	l := &DeadLetter{Record: record.Fields}
+	l := &DeadLetter{Record: record.Fields.List()}
 	l.Stream, l.Group, _ = redisstream.SplitDeadLetterKey(record.Stream)
 	l.ID = record.ID.String()
-	fields, note, ok := redisstream.SplitLetter(record.Fields)
+	fields, note, ok := redisstream.SplitLetter(l.Record)
 	original := wire.Entry{Stream: l.Stream, ID: record.ID, Fields: record.Fields}
 	if id, err := wire.ParseID(note.ID); ok && err == nil {
-		original.ID, original.Fields = id, fields
+		original.ID, original.Fields = id, events.FieldsOf(fields...)
 		l.EntryID = id.String()
 		l.Consumer, l.Reason, l.Error = note.Consumer, note.Reason, note.Error
 		l.Attempts, _ = strconv.Atoi(note.Attempts)
@@ -199,7 +199,7 @@ func isCalled(e *events.Envelope, id string) bool {
 // namesOf returns the ids that an event may be called by.
 func namesOf(e *events.Envelope) []string {
 	names := []string{e.Identity}
-	for _, f := range e.Fields {
+	for f := range e.Fields.All() {
 		switch f.Name {
 		case "eventId", "acknowledgmentId", "messageId":
 			var unquoted string // as it stands in era v0

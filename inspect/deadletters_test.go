@@ -68,7 +68,7 @@ func TestDeadLetterIsReadAsTheEntryItWas(t *testing.T) {
 	if !got.FirstFailed.Equal(time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)) || got.LastFailed.Sub(got.FirstFailed) != time.Minute {
 		t.Errorf("failed from %v to %v", got.FirstFailed, got.LastFailed)
 	}
-	if e.Stream != users || e.ID != "7-1" || e.Identity != "m-u-1" || e.Entity.ID != "u-1" || len(e.Fields) != 4 || len(got.Record) != 13 {
+	if e.Stream != users || e.ID != "7-1" || e.Identity != "m-u-1" || e.Entity.ID != "u-1" || e.Fields.Len() != 4 || len(got.Record) != 13 {
 		t.Errorf("envelope %+v", e)
 	}
 }

@@ -207,7 +207,7 @@ func (w *wayfinder) copyOf(ctx context.Context, key string, id wire.ID) (found *
 			if entry.Err != nil {
 				return nil, false, fmt.Errorf("search %s: %w", key, entry.Err)
 			}
-			if entry.Value != nil && slices.Contains(entry.Value.Fields, events.Field{Name: "freshet-id", Value: id.String()}) {
+			if entry.Value != nil && slices.Contains(entry.Value.Fields.List(), events.Field{Name: "freshet-id", Value: id.String()}) {
 				return entry.Value, false, nil
 			}
 		}

@@ -39,7 +39,7 @@ func CheckFields(stream, entryID string, fields []events.Field) error {
 		return err
 	}
 	var d wire.Decoder
-	if _, refusal := d.Decode(&wire.Entry{Stream: stream, ID: id, Fields: fields}); refusal != nil {
+	if _, refusal := d.Decode(&wire.Entry{Stream: stream, ID: id, Fields: events.FieldsOf(fields...)}); refusal != nil {
 		return &Problem{string(refusal.Reason), refusal.Field, refusal.Detail}
 	}
 	return nil

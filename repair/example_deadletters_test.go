@@ -115,7 +115,7 @@ func ExampleRepairer_RedriveEdited() {
 	if err != nil || letter == nil {
 		log.Fatal("no such dead letter: ", err)
 	}
-	fields := letter.Envelope.Fields
+	fields := letter.Envelope.Fields.List()
 	var problem *repair.Problem
 	if err := repairer.RedriveEdited(ctx, letter.DeadLetterRef, fields); errors.As(err, &problem) {
 		fmt.Println("as it is:", problem.Field, problem.Reason)

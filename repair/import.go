@@ -115,7 +115,7 @@ func (im *Importer) look(ctx context.Context, key string, there *lettersThere) e
 		}
 		for _, e := range page {
 			there.seen = e.ID
-			_, note, ok := redisstream.SplitLetter(e.Fields)
+			_, note, ok := redisstream.SplitLetter(e.Fields.List())
 			if id, err := wire.ParseID(note.ID); ok && err == nil {
 				there.entries[id.String()] = true
 			}

@@ -188,7 +188,7 @@ func (x tools) keys() (keys []string) {
 
 func describe(l *inspect.DeadLetter) string {
 	var b strings.Builder
-	for _, f := range l.Envelope.Fields {
+	for f := range l.Envelope.Fields.All() {
 		fmt.Fprintf(&b, "%q=%q ", f.Name, f.Value)
 	}
 	return b.String()

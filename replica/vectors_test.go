@@ -63,9 +63,11 @@ func entry(t *testing.T, line []byte) *wire.Entry {
 		t.Fatal(err)
 	}
 	e := &wire.Entry{Stream: raw.Stream, ID: id}
+	var fields []events.Field
 	for name, value := range raw.Fields {
-		e.Fields = append(e.Fields, events.Field{Name: name, Value: value})
+		fields = append(fields, events.Field{Name: name, Value: value})
 	}
+	e.Fields = events.FieldsOf(fields...)
 	return e
 }
 

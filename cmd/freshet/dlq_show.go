@@ -43,7 +43,7 @@ file or pipe.`,
 }
 
 func (c *cli) dlqShow(l *inspect.DeadLetter, masked bool) error {
-	data, metadata, fields := dataOf(l.Envelope), validJSON(l.Envelope.Metadata), l.Envelope.Fields
+	data, metadata, fields := dataOf(l.Envelope), validJSON(l.Envelope.Metadata), l.Envelope.Fields.List()
 	if masked {
 		data, metadata, fields = personal.JSON(data), personal.JSON(metadata), personal.Fields(fields)
 	}

@@ -202,7 +202,7 @@ func followedText(f followed, masked bool, flags *finding) string {
 	var b strings.Builder
 	line := func(name, value string) { fmt.Fprintf(&b, "%-14s%s\n", name, escape(orDash(value))) }
 	e := f.Envelope
-	data, metadata, fields := dataOf(e), validJSON(e.Metadata), e.Fields
+	data, metadata, fields := dataOf(e), validJSON(e.Metadata), e.Fields.List()
 	if masked {
 		data, metadata, fields = personal.JSON(data), personal.JSON(metadata), personal.Fields(fields)
 	}
@@ -321,7 +321,7 @@ type ackJSON struct {
 
 func followedOf(f followed, masked bool, flags *finding) followedJSON {
 	e := f.Envelope
-	data, metadata, fields := dataOf(e), validJSON(e.Metadata), e.Fields
+	data, metadata, fields := dataOf(e), validJSON(e.Metadata), e.Fields.List()
 	if masked {
 		data, metadata, fields = personal.JSON(data), personal.JSON(metadata), personal.Fields(fields)
 	}

@@ -56,7 +56,7 @@ func FuzzPublishData(f *testing.F) {
 			t.Fatalf("%q is no field's fault: %v", data, err)
 		}
 		var d wire.Decoder
-		entry := wire.Entry{Stream: stream, ID: wire.ID{Ms: 1764849600000}, Fields: fields}
+		entry := wire.Entry{Stream: stream, ID: wire.ID{Ms: 1764849600000}, Fields: events.FieldsOf(fields...)}
 		env, refusal := d.Decode(&entry)
 		if refusal != nil {
 			t.Fatalf("%s %q is published as %q and refused: %v", typeName, data, fields, refusal)

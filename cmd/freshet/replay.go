@@ -259,7 +259,7 @@ type replayedEntry struct {
 
 func replayedLine(i inspect.Item, masked bool) replayedEntry {
 	e := i.Envelope
-	data, metadata, fields := dataOf(e), validJSON(e.Metadata), e.Fields
+	data, metadata, fields := dataOf(e), validJSON(e.Metadata), e.Fields.List()
 	if masked {
 		data, metadata, fields = personal.JSON(data), personal.JSON(metadata), personal.Fields(fields)
 	}

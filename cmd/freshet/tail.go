@@ -158,7 +158,7 @@ func dataOf(e *events.Envelope) json.RawMessage {
 	if e.Data != nil || e.Type != nil {
 		return validJSON(e.Data)
 	}
-	for _, f := range e.Fields {
+	for f := range e.Fields.All() {
 		if f.Name == "data" || f.Name == "eventData" {
 			return json.RawMessage(f.Value)
 		}

@@ -113,7 +113,7 @@ func (c *Config) Settings() []Setting {
 		{Key: "consumer.acknowledge", Field: &k.Acknowledge, Usage: "publish an acknowledgment of each event"},
 		{Key: "consumer.dead_letter_unknown", Field: &k.DeadLetterUnknown, Usage: "dead-letter events of unknown type (default ignore them)"},
 		{Key: "consumer.concurrency", Field: &k.Concurrency, Usage: "run at most `N` handlers at once (default 16)"},
-		{Key: "consumer.max_in_flight", Field: &k.MaxInFlight, Usage: "have at most `N` entries read and not settled (default 1000)"},
+		{Key: "consumer.max_in_flight", Field: &k.MaxInFlight, Usage: "have at most `N` entries read and not settled (default 1000, or 10 for each stream where that is more)"},
 		{Key: "consumer.max_attempts", Field: &k.MaxAttempts, Usage: "dead-letter an event after `N` attempts (default 8)"},
 		{Key: "consumer.handler_timeout", Field: &k.HandlerTimeout, Usage: "give up a write to the copy after `DURATION` (default 20s)"},
 		{Key: "consumer.lease", Field: &k.Lease, Usage: "take a dead consumer's entries over after `DURATION` (default 30s)"},

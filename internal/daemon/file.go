@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,8 @@ func (c *Config) ReadFile(path string, keep func(key string) bool) error {
 	}
 	tree, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if syntax := (*yaml.SyntaxError)(nil); errors.As(err, &syntax) {
-		return fmt.Errorf("%s:%d: %s", name, syntax.Token.Position.Line, syntax.Message)
+		what, _, _ := strings.Cut(syntax.Message, `"`) // text of the file, which may be a secret
+		return fmt.Errorf("%s:%d: %s", name, syntax.Token.Position.Line, cmp.Or(strings.TrimRight(what, " :"), "not YAML"))
 	} else if err != nil {
 		return fmt.Errorf("%s: not YAML", name)
 	}

@@ -70,7 +70,7 @@ func (b *batcher) start(e *Engine, probe bool) []*item {
 		case l.queueAlone() && len(batch) > 0:
 			later = append(later, l)
 		case l.queueAlone():
-			batch = l.take(1, running)
+			batch = append(batch, l.take(1, running)...)
 			limit = 1
 		default:
 			batch = append(batch, l.take(n, running)...)

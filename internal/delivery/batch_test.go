@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/freshet/freshet/events"
 	"github.com/freshet/freshet/internal/wire"
 )
 
@@ -273,6 +274,33 @@ func TestBatchRetryAfter(t *testing.T) {
 		}
 		if d := got[4].at.Sub(got[0].at); d != time.Minute {
 			t.Errorf("waited %v", d)
+		}
+	})
+}
+
+// TestBatchOfOneIsKept: what a batch handler was given is its own.
+func TestBatchOfOneIsKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newServer("s")
+		cfg := config(&client{server: s, name: "c"}, newRecorder(t, nil))
+		var kept [][]*Message
+		var want []wire.Ref
+		route := &Route{Name: "b", BatchSize: 1, BatchWait: time.Millisecond, HandleBatch: func(_ context.Context, ms []*Message) error {
+			kept = append(kept, ms)
+			return nil
+		}}
+		cfg.Route = func(*events.Envelope) (*Route, Disposition) { return route, Handle }
+		for i := range 3 {
+			want = append(want, s.publish("s", entity(i), "batch"))
+		}
+		settleAll(t, cfg)
+		if len(kept) != len(want) {
+			t.Fatalf("%d batches", len(kept))
+		}
+		for i, ms := range kept {
+			if ms[0].Entry.Ref() != want[i] {
+				t.Errorf("batch %d has become %v", i, ms[0].Entry.Ref())
+			}
 		}
 	})
 }

@@ -33,7 +33,7 @@ func benchmarkRoute(b *testing.B, route *Route, entities int) {
 	s := newServer("s")
 	s.streams["s"] = nil
 	for i := range b.N {
-		s.streams["s"] = append(s.streams["s"], wire.Entry{Stream: "s", ID: wire.ID{Ms: uint64(i + 1)}, Fields: []events.Field{{Name: "entity", Value: entity(i % entities)}, {Name: "kind", Value: "single"}}})
+		s.streams["s"] = append(s.streams["s"], wire.Entry{Stream: "s", ID: wire.ID{Ms: uint64(i + 1)}, Fields: events.FieldsOf(events.Field{Name: "entity", Value: entity(i % entities)}, events.Field{Name: "kind", Value: "single"})})
 	}
 	cfg := config(&client{server: s, name: "c"}, &recorder{})
 	cfg.Route = func(*events.Envelope) (*Route, Disposition) { return route, Handle }

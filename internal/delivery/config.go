@@ -11,11 +11,13 @@ import (
 	"github.com/freshet/freshet/internal/wire"
 )
 
-// Message is an event on its way through a handler.
+// Message is an event on its way through a handler. It is the engine's: what
+// is kept longer than the call is the envelope.
 type Message struct {
 	Envelope *events.Envelope
-	Entry    wire.Entry
+	Entry    *wire.Entry
 	Attempt  int // 1 at first
+	Own      any // what Config.Own returned for it
 }
 
 // Disposition is what becomes of a decoded event.
@@ -42,13 +44,17 @@ type Route struct {
 type Config struct {
 	Transport Transport
 
-	// Decode and Route are called from one goroutine at a time. Decode may
-	// return a partial envelope with a refusal, or none.
+	// Decode, Route and Own are called from one goroutine at a time. Decode may
+	// return a partial envelope with a refusal, or none. Own, unless nil, makes
+	// what the message of every entry that was not refused carries for its first
+	// handler.
 	Decode func(*wire.Entry) (*events.Envelope, *wire.Refusal)
 	Route  func(*events.Envelope) (*Route, Disposition)
+	Own    func(*Message) any
 
 	Concurrency     int           // handlers running at once
 	MaxInFlight     int           // entries in hand at most: read and not settled. Order over streams needs one for each stream
+	PerStream       int           // as many for each stream may be in hand where that is more; 0: no more
 	MaxAttempts     int           // then dead-letter
 	HandlerTimeout  time.Duration // of one call
 	Lease           time.Duration // entries idle for longer are taken over; must exceed HandlerTimeout

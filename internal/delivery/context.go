@@ -19,12 +19,22 @@ type limited struct {
 }
 
 // limit returns a context that ends with its parent, after d, and when end is
-// called, which must be.
+// called, which must be. The parent has no deadline.
 func limit(parent context.Context, d time.Duration) *limited {
-	l := &limited{parent: parent, deadline: time.Now().Add(d)}
-	if of, ok := parent.Deadline(); ok && of.Before(l.deadline) {
-		l.deadline = of
+	return &limited{parent: parent, deadline: time.Now().Add(d)}
+}
+
+// contexts makes contexts of calls, several with one allocation. None is used
+// twice: whoever keeps one must find that it has ended.
+type contexts struct{ unused []limited }
+
+func (c *contexts) next(parent context.Context, deadline time.Time) *limited {
+	if len(c.unused) == 0 {
+		c.unused = make([]limited, 16)
 	}
+	l := &c.unused[0]
+	c.unused = c.unused[1:]
+	l.parent, l.deadline = parent, deadline
 	return l
 }
 

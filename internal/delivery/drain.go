@@ -3,6 +3,7 @@ package delivery
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -31,6 +32,7 @@ func (e *Engine) startDrain() {
 	e.reader.cancel()
 	e.after(e.cfg.DrainTimeout, func() {
 		e.drain.over = true
+		e.withdrawAll()
 		e.cancel(errDrainTimeout)
 		e.after(lastWait, func() { e.drain.late = true })
 	})
@@ -48,12 +50,10 @@ func (e *Engine) fetchStranded() {
 	if !e.drain.stranded {
 		return
 	}
-	free := e.cfg.MaxInFlight - len(e.hand)
-	for _, s := range e.reader.sources {
-		if s.phase == owning && !s.gone && free > 0 {
-			e.fetchOwn(s, min(free, pageSize))
-			return
-		}
+	own := slices.DeleteFunc(inPhase(e.reader.sources, owning), func(s *source) bool { return s.gone })
+	if free := e.most() - e.inHand; len(own) > 0 && free > 0 {
+		e.fetchOwn(e.reader.pages(own, free))
+		return
 	}
 	e.drain.stranded = false
 	e.releaseAll()
@@ -69,15 +69,15 @@ func (e *Engine) finished() (bool, error) {
 	if !d.on {
 		return false, nil
 	}
-	atWork := e.calls > 0 || e.working > 0 || e.owed > 0
+	atWork := e.calls.open > 0 || e.working > 0 || e.owed > 0
 	waiting := len(e.ready) > 0 && !e.outage.paused
 	switch {
 	case d.late || d.over && !atWork && (waiting || d.cancelled):
-		return true, fmt.Errorf("drain: %d entries not finished within %v stay pending", len(e.hand), e.cfg.DrainTimeout)
+		return true, fmt.Errorf("drain: %d entries not finished within %v stay pending", e.inHand, e.cfg.DrainTimeout)
 	case atWork || waiting:
 		return false, nil
 	}
-	if n := len(e.hand); n > 0 {
+	if n := e.inHand; n > 0 {
 		e.log.Info("stopped; entries that wait for a retry stay pending", "count", n)
 	}
 	return true, nil
@@ -87,7 +87,7 @@ func (e *Engine) finished() (bool, error) {
 // the group has unsettled.
 func (e *Engine) checkDrained() {
 	d, r := &e.drain, &e.reader
-	if d.checking || r.busy || !r.empty || len(e.hand) > 0 || r.sweeping() {
+	if d.checking || r.busy || !r.empty || e.inHand > 0 || r.sweeping() {
 		return
 	}
 	d.checking = true

@@ -382,3 +382,24 @@ func TestDrainDoesNotWaitForBatches(t *testing.T) {
 		}
 	})
 }
+
+// TestStopWhenDrainedOfUnevenStreams: streams that are empty do not slow down
+// the drain of those that are not.
+func TestStopWhenDrainedOfUnevenStreams(t *testing.T) {
+	for _, inFlight := range []int{100, 300} {
+		bubble(t, func(t *testing.T) {
+			s := newServer()
+			for i := range 2000 {
+				s.publish(entity(min(i%100, 19)), entity(i), "single")
+			}
+			rec := newRecorder(t, func(context.Context, *Message) error { time.Sleep(time.Millisecond); return nil })
+			cfg := config(&client{server: s, name: "c"}, rec)
+			cfg.MaxInFlight = inFlight
+			began := time.Now()
+			settleAll(t, cfg)
+			if d := time.Since(began); d > 700*time.Millisecond {
+				t.Errorf("took %v with %d in flight", d, inFlight)
+			}
+		})
+	}
+}

@@ -7,16 +7,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/freshet/freshet/internal/wire"
 )
 
 // Engine consumes a group until it is told to stop. Make one with New and
 // call Run once.
 //
-// One goroutine, the loop of Run, owns all state. What has to wait — calls
-// of handlers and of the transport — runs on goroutines of its own that touch
-// nothing of the engine but hand the loop a function to run with the result.
+// One goroutine, the loop of Run, owns all state. What has to wait, or takes
+// long, runs on goroutines of its own that touch nothing of the engine: calls
+// of the transport and the decoding hand the loop a function to run with the
+// result, calls of handlers go through the lists of the workers.
 type Engine struct {
 	cfg   Config
 	log   *slog.Logger
@@ -37,19 +36,18 @@ type Engine struct {
 	results  chan func()
 	over     chan struct{}  // closed when the loop takes no more results
 	tasks    sync.WaitGroup // goroutines that hand in a result
+	decoding sync.Mutex     // for Config.Decode and Route are called from one goroutine at a time
 
 	// What follows is the loop's.
 
 	working int // transport calls under way
 	timers  timers
-	hand    map[wire.Ref]*item // entries in hand: read and not settled
-	lanes   map[laneKey]*lane
+	inHand  int // entries: read and not settled
+	lanes   lanes
 	ready   []starter // lanes and batchers that wait for a slot
 	batches map[*Route]*batcher
-	calls   int // handler calls under way
-	slots   int // those that count against Concurrency
-	workers workers
-	stuck   int // those that do not, because they outlived their timeout
+	calls   calls
+	workers *workers
 	owed    int // entries that are done but not acknowledged yet
 	reader  reader
 	outage  outage
@@ -71,15 +69,14 @@ func New(cfg Config) (*Engine, error) {
 		made:    time.Now(),
 		results: make(chan func(), 64),
 		over:    make(chan struct{}),
-		hand:    map[wire.Ref]*item{},
-		lanes:   map[laneKey]*lane{},
+		lanes:   newLanes(),
 		batches: map[*Route]*batcher{},
-		workers: workers{calls: make(chan *call, cfg.Concurrency)},
 		outage:  outage{failing: map[laneKey]bool{}},
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
+	e.workers = newWorkers(cfg.Concurrency, func(w *worker) { e.tasks.Go(func() { e.work(w) }) })
 	e.aborted, e.abort = context.WithCancelCause(context.Background())
 	return e, nil
 }
@@ -106,7 +103,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	e.beat.Store(-1)
 	end(errEnded)
-	close(e.workers.calls)
+	e.workers.close()
 	close(e.over)
 	e.awaitTasks(lastWait)
 	return err
@@ -131,6 +128,7 @@ func (e *Engine) loop(ctx context.Context) error {
 	stop := ctx.Done()
 	for {
 		e.beat.Store(int64(max(1, time.Since(e.made))))
+		e.callsEnded()
 		e.fetch()
 		e.dispatch()
 		if done, err := e.finished(); done {
@@ -140,6 +138,7 @@ func (e *Engine) loop(ctx context.Context) error {
 		case f := <-e.results:
 			f()
 			e.runResults()
+		case <-e.workers.news:
 		case <-e.timers.wake():
 			e.timers.run()
 		case <-stop:

@@ -8,7 +8,6 @@ import (
 
 // failed decides what becomes of an item whose handler returned an error.
 func (e *Engine) failed(c *call, it *item, err error) {
-	m := it.message()
 	it.lastFailed = time.Now()
 	if it.firstFailed.IsZero() {
 		it.firstFailed = it.lastFailed
@@ -27,7 +26,7 @@ func (e *Engine) failed(c *call, it *item, err error) {
 			return
 		}
 		wait := e.retry(it, err)
-		e.tellRetried(m, err, wait)
+		e.tellRetried(&it.message, err, wait)
 	}
 }
 
@@ -43,7 +42,7 @@ func (e *Engine) batchFailed(c *call, items []*item, err error) {
 		e.takeBack(items, func() {})
 		return
 	}
-	e.log.Warn("batch failed, its events are handled one by one", append(about(items[0].envelope), "events", len(items), "error", err)...)
+	e.log.Warn("batch failed, its events are handled one by one", append(about(items[0].message.Envelope), "events", len(items), "error", err)...)
 	wait, asked := retryAfter(err)
 	for _, it := range items {
 		it.alone = true

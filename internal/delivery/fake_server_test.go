@@ -50,7 +50,7 @@ func (s *server) publish(stream, entity, kind string) wire.Ref {
 }
 
 func (s *server) add(stream string, id wire.ID, entity, kind string) wire.Ref {
-	entry := wire.Entry{Stream: stream, ID: id, Fields: []events.Field{{Name: "entity", Value: entity}, {Name: "kind", Value: kind}}}
+	entry := wire.Entry{Stream: stream, ID: id, Fields: events.FieldsOf(events.Field{Name: "entity", Value: entity}, events.Field{Name: "kind", Value: kind})}
 	s.streams[stream] = append(s.streams[stream], entry)
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -355,8 +355,9 @@ func (c *client) Unsettled(ctx context.Context) (pending int64, unread bool, err
 // decode reads the fields that publish writes. Kind "bad" is refused; with
 // an entity it is known whom it is about.
 func decode(e *wire.Entry) (*events.Envelope, *wire.Refusal) {
-	env := &events.Envelope{Stream: e.Stream, ID: e.ID.String(), WireType: e.Fields[1].Value, Tenant: "t"}
-	if id := e.Fields[0].Value; id != "" {
+	fields := e.Fields.List()
+	env := &events.Envelope{Stream: e.Stream, ID: e.ID.String(), WireType: fields[1].Value, Tenant: "t"}
+	if id := fields[0].Value; id != "" {
 		env.Entity = events.Entity{Type: "user", ID: id}
 	}
 	if env.WireType == "bad" {

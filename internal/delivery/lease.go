@@ -15,9 +15,11 @@ const renewBatch = 500
 func (e *Engine) renew() {
 	start := time.Now()
 	var refs []wire.Ref
-	for ref, it := range e.hand {
-		if start.Sub(it.leased) >= e.cfg.Lease/3 {
-			refs = append(refs, ref)
+	for _, s := range e.reader.sources {
+		for _, it := range s.hand.all() {
+			if start.Sub(e.made)-time.Duration(it.leased.Load()) >= e.cfg.Lease/3 {
+				refs = append(refs, it.ref())
+			}
 		}
 	}
 	if len(refs) == 0 {
@@ -51,22 +53,29 @@ func (e *Engine) renew() {
 }
 
 // renewed notes the answer of a renewal. An entry that is another consumer's
-// now is dropped, unless it is being worked on: then that ends first.
+// now is dropped, unless it is being decoded or handled: then that ends first.
 func (e *Engine) renewed(ref wire.Ref, owned bool, at time.Time) {
-	it := e.hand[ref]
+	it := e.reader.inHand(ref)
 	switch {
 	case it == nil:
 	case owned:
-		it.leased = at
+		it.leased.Store(int64(at.Sub(e.made)))
 	default:
-		e.log.Info("lease lost: another consumer has the entry", about(it.envelope)...)
+		attrs := []any{"stream", ref.Stream, "id", ref.ID.String()}
+		if it.lane != nil { // else it may not be decoded
+			attrs = about(it.message.Envelope)
+		}
+		e.log.Info("lease lost: another consumer has the entry", attrs...)
+		if it.state == running {
+			e.withdraw(it.lane) // if it has not started
+		}
 		switch it.state {
 		case held:
-			e.reader.drop(e.reader.source(ref.Stream), it)
+			e.reader.drop(it.source, it)
 			e.disown(it)
 		case queued:
 			e.disown(it)
-		case running:
+		case running, released:
 			it.lost = true
 		}
 	}

@@ -11,20 +11,26 @@ import (
 // busy stream may have been read up to 10:00 and a quiet one up to 18:00:
 // then nothing after 10:00 is released before more of the busy one was read.
 type merge struct {
-	sources []*source
-	held    int     // items in all buffers
-	seen    wire.ID // the greatest id read of any stream
+	sources  []*source
+	byStream map[string]*source
+	heads    heads
+	held     int     // items in all buffers
+	seen     wire.ID // the greatest id read of any stream
 }
 
 // source is a stream as the merge and the reader know it.
 type source struct {
-	stream string
-	buffer []*item // read and not released, by id
-	known  wire.ID // the stream has no unread entry up to it
-	full   int     // its last read found as many as were asked for: so many; 0: fewer
-	gone   bool    // no longer subscribed; leaves when the buffer is empty
+	stream  string
+	buffer  []*item // read and not released, by id
+	place   int     // in heads; only while there is something in the buffer
+	known   wire.ID // the stream has no unread entry up to it
+	full    int     // its last read found as many as were asked for: so many; 0: fewer
+	brought int     // entries, by the read that is under way
+	last    wire.ID // of them
+	hand    shelf   // in hand: the buffer, and what was released and is not settled
+	gone    bool    // no longer subscribed; leaves when nothing of it is in hand
 
-	// What the reader does next with it; see reader.go.
+	// What the reader does next with it; see reader.go and pending.go.
 	phase    phase
 	after    wire.ID // of the phase's pages
 	took     bool    // what its predecessors left: once, for the next to be active would be robbed by a second time
@@ -37,6 +43,12 @@ func (m *merge) put(s *source, it *item) {
 	s.buffer = insert(s.buffer, 0, it)
 	it.state = held
 	m.held++
+	switch {
+	case len(s.buffer) == 1:
+		m.heads.add(s)
+	case s.buffer[0] == it:
+		m.heads.fix(s)
+	}
 	if it.entry.ID.Compare(m.seen) > 0 {
 		m.seen = it.entry.ID
 	}
@@ -55,33 +67,75 @@ func (m *merge) read(s *source, count, brought int, last wire.ID) {
 	}
 }
 
-// next takes the item with the lowest id. It returns nil when there is none,
-// or when a stream that may have a lower one must be read first.
-func (m *merge) next() *item {
-	if m.held == 0 || len(m.blockers()) > 0 {
+// releasable takes the items, in the order of their ids, before which nothing
+// else can come: up to where a stream must be read first that may have a lower
+// one.
+func (m *merge) releasable() (items []*item) {
+	if m.held == 0 {
 		return nil
 	}
-	return m.lowest()
+	var limit *source // of those of which nothing is held, the one that was read the least far
+	empty := func(s *source) {
+		if len(s.buffer) == 0 && !s.gone && (limit == nil || s.known.Compare(limit.known) < 0) {
+			limit = s
+		}
+	}
+	for _, s := range m.sources {
+		empty(s)
+	}
+	for from := m.first(); from != nil && (limit == nil || !limit.blocks(from)); from = m.first() {
+		items = append(items, m.lowest())
+		empty(from)
+	}
+	return items
 }
 
-// blockers returns the sources that must be read before anything is released:
-// those that may have an entry older than all that is held.
+// all takes all items, in the order of their ids.
+func (m *merge) all() (items []*item) {
+	for m.held > 0 {
+		items = append(items, m.lowest())
+	}
+	return items
+}
+
+// blocks reports whether the source must be read before anything is released:
+// it may have an entry older than all that is held, of which first has the
+// oldest.
+func (s *source) blocks(first *source) bool {
+	return len(s.buffer) == 0 && !s.gone && (first == nil || s.known.Compare(first.buffer[0].entry.ID) < 0)
+}
+
+// blockers returns the sources that must be read before anything is released.
 func (m *merge) blockers() (sources []*source) {
 	first := m.first()
 	for _, s := range m.sources {
-		if len(s.buffer) == 0 && !s.gone && (first == nil || s.known.Compare(first.buffer[0].entry.ID) < 0) {
+		if s.blocks(first) {
 			sources = append(sources, s)
 		}
 	}
 	return sources
 }
 
-// lowest takes the item with the lowest id of those read so far.
+// withLow adds to the sources that are to be read some of those that will soon
+// be: of what was read of them little is left, and there is more. Else, where
+// streams run empty one after the other, each would be read alone.
+func (m *merge) withLow(due []*source, atMost int) []*source {
+	if !slices.ContainsFunc(due, func(s *source) bool { return s.full > 0 }) {
+		return due
+	}
+	for _, s := range m.sources {
+		if n := len(s.buffer); atMost > 0 && n > 0 && n <= (s.full+3)/4 && !s.gone && s.phase == reading {
+			due = append(due, s)
+			atMost--
+		}
+	}
+	return due
+}
+
+// lowest takes the item with the lowest id of those read so far, of which
+// there is one.
 func (m *merge) lowest() *item {
 	from := m.first()
-	if from == nil {
-		return nil
-	}
 	it := from.buffer[0]
 	m.drop(from, it)
 	return it
@@ -89,18 +143,23 @@ func (m *merge) lowest() *item {
 
 // first returns the source that holds the item with the lowest id.
 func (m *merge) first() (from *source) {
-	for _, s := range m.sources {
-		if len(s.buffer) > 0 && (from == nil || compareItems(s.buffer[0], from.buffer[0]) < 0) {
-			from = s
-		}
+	if len(m.heads) == 0 {
+		return nil
 	}
-	return from
+	return m.heads[0].source
 }
 
 // drop takes an item of the source out.
 func (m *merge) drop(s *source, it *item) {
+	first := s.buffer[0] == it
 	s.buffer = remove(s.buffer, it)
 	m.held--
+	switch {
+	case len(s.buffer) == 0:
+		m.heads.remove(s)
+	case first:
+		m.heads.fix(s)
+	}
 }
 
 // hungry returns the sources of which nothing is held.
@@ -115,19 +174,25 @@ func (m *merge) hungry() (sources []*source) {
 
 // add returns the named stream's source; a new one if there is none.
 func (m *merge) add(stream string) *source {
-	s := m.source(stream)
+	s := m.byStream[stream]
 	if s == nil {
 		s = &source{stream: stream}
 		m.sources = append(m.sources, s)
+		if m.byStream == nil {
+			m.byStream = map[string]*source{}
+		}
+		m.byStream[stream] = s
 	}
 	return s
 }
 
-// source returns the named stream's source, or nil.
-func (m *merge) source(stream string) *source {
-	i := slices.IndexFunc(m.sources, func(s *source) bool { return s.stream == stream })
-	if i < 0 {
-		return nil
-	}
-	return m.sources[i]
+// leave removes the sources that are gone and of which nothing is in hand.
+func (m *merge) leave() {
+	m.sources = slices.DeleteFunc(m.sources, func(s *source) bool {
+		leaves := s.gone && len(s.hand.items) == 0
+		if leaves {
+			delete(m.byStream, s.stream)
+		}
+		return leaves
+	})
 }

@@ -58,6 +58,7 @@ func (e *Engine) pause(err error) {
 	e.paused.set(err)
 	o.probes = 0
 	clear(o.failing)
+	e.withdrawAll()
 	wait := e.probeFailed()
 	if e.cfg.Observer != nil {
 		e.cfg.Observer.Paused(err, wait)
@@ -76,15 +77,15 @@ func (e *Engine) probeFailed() time.Duration {
 
 // mayProbe reports whether a probe can start now. If so, it brings forward
 // an entity that has not failed yet: what failed may have itself to blame.
-func (e *Engine) mayProbe() bool {
+func (e *Engine) mayProbe(ready []starter) bool {
 	o := &e.outage
 	if o.probing || time.Now().Before(o.probeAt) {
 		return false
 	}
-	for i, s := range e.ready {
+	for i, s := range ready {
 		l, ok := s.(*lane)
 		if ok && len(l.queue) > 0 && l.queue[0].attempts+l.queue[0].setbacks == 0 {
-			e.ready[0], e.ready[i] = e.ready[i], e.ready[0]
+			ready[0], ready[i] = ready[i], ready[0]
 			break
 		}
 	}

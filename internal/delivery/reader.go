@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -16,16 +17,24 @@ import (
 // what was in it would else stay pending unseen, while later entries pass.
 // Then, by turns, come a round of pages of a sweep for entries whose consumer
 // died, one page a stream, while a sweep lasts, and a read of new entries.
+// Pages of several streams are fetched at once: a thousand streams would else
+// take a thousand round trips to begin with.
 type reader struct {
 	merge
-	busy      bool
-	ctx       context.Context // of Read, Own and Reclaim; ends with the drain's start
-	cancel    context.CancelFunc
-	failures  int       // in a row
-	notBefore time.Time // the next fetch
-	fault     trouble
+	busy       bool
+	subscribed []string
+	ctx        context.Context // of Read, Own and Reclaim; ends with the drain's start
+	cancel     context.CancelFunc
+	failures   int       // in a row
+	notBefore  time.Time // the next fetch
+	fault      trouble
+
+	undecoded []*item // that were released, in part decoded
+	decoded   []*item // a list to use again
+	decoding  bool    // others are being decoded
 
 	nextSweep time.Time
+	nextRound time.Time // of the sweep's pages
 	planned   bool      // the round before the next read
 	round     []*source // its streams that are still to be swept by a page
 
@@ -34,6 +43,7 @@ type reader struct {
 	settled map[wire.Ref]bool
 
 	empty bool // the last read found nothing
+	size  int  // bytes of an entry, on the average of the last read that found some; 0: unknown
 }
 
 type phase int
@@ -47,16 +57,13 @@ const (
 // turnBlock is how long a read blocks when streams had to be left out of it.
 const turnBlock = 50 * time.Millisecond
 
-// pageSize bounds pages of pending entries. The server looks at ten times as
-// many to find them.
-const pageSize = 100
-
 // page is what a fetch brought.
 type page struct {
 	items   []*item
 	trimmed []wire.Ref
-	next    wire.ID
+	size    int      // bytes of a read's entries
 	streams []string // subscribed, as of a read
+	asked   int64    // of pending entries: when, since the engine was made
 }
 
 func (e *Engine) startReading() {
@@ -78,7 +85,7 @@ func (e *Engine) fetch() {
 	if r.busy || time.Now().Before(r.notBefore) || e.drain.checking {
 		return
 	}
-	free := e.cfg.MaxInFlight - len(e.hand)
+	free := e.most() - e.inHand
 	switch {
 	case e.drain.on:
 		e.fetchStranded()
@@ -86,8 +93,8 @@ func (e *Engine) fetch() {
 	case free <= 0:
 		e.makeRoom()
 		return
-	case free < e.cfg.MaxInFlight/8 && len(e.ready) > 0 && !e.outage.paused:
-		return // there is enough to do; one larger fetch later costs less
+	case free < e.most()/4 && e.moreRoomSoon():
+		return // one larger fetch then costs less
 	}
 	if !r.planned {
 		e.planRound()
@@ -96,108 +103,46 @@ func (e *Engine) fetch() {
 		r.round = nil
 		e.releaseAll()
 	}
-	// A page of one stream leaves room for an entry of every other that must
-	// be read before anything is released.
+	// Pages leave room for an entry of every stream that must be read before
+	// anything is released, but for their own.
 	hungry := r.hungry()
-	room := min(pageSize, max(1, free-len(hungry)+1))
-	for _, s := range hungry {
-		switch s.phase {
-		case owning:
-			e.fetchOwn(s, room)
-			return
-		case taking:
-			e.takeOver(s, room)
-			return
-		}
+	room := free - len(hungry)
+	if own := inPhase(hungry, owning); len(own) > 0 {
+		e.fetchOwn(r.pages(own, room+min(len(own), pagesAtOnce)))
+		return
+	}
+	if taken := inPhase(hungry, taking); len(taken) > 0 {
+		e.takeOver(r.pages(taken, room+min(len(taken), pagesAtOnce)))
+		return
 	}
 	if len(r.round) > 0 {
-		s := r.round[0]
-		r.round = r.round[1:]
-		e.sweep(s, min(pageSize, max(1, free-len(hungry))))
+		// Most streams have little pending, and are swept by their first page.
+		first := slices.IndexFunc(r.round, func(s *source) bool { return s.swept != wire.ID{} })
+		if first < 0 {
+			first = len(r.round)
+		}
+		now, count := r.pages(r.round[:max(1, first)], room)
+		r.round = r.round[len(now):]
+		e.sweep(now, count)
 		return
 	}
 	e.fetchNew(hungry, free)
+}
+
+// moreRoomSoon reports whether there is enough to do without another fetch, and
+// a turn of the loop to come that makes room.
+func (e *Engine) moreRoomSoon() bool {
+	return !e.outage.paused && (e.reader.decoding || e.acks.busy || e.calls.slots > e.cfg.Concurrency || len(e.ready) > 0)
 }
 
 // makeRoom releases an item out of turn when all that is in hand is held
 // back: the streams are more than Config.MaxInFlight, so that the lowest id
 // of each cannot be known.
 func (e *Engine) makeRoom() {
-	if e.reader.held > 0 && e.reader.held == len(e.hand) {
-		e.release([]*item{e.reader.lowest()})
+	if e.reader.held > 0 && e.reader.held == e.inHand {
+		e.release(e.reader.lowest())
+		e.decodeAll()
 	}
-}
-
-func (e *Engine) fetchOwn(s *source, count int) {
-	after := s.after
-	e.reader.settled = map[wire.Ref]bool{}
-	e.ask(func(ctx context.Context) (page, error) {
-		return e.pendingPage(e.cfg.Transport.Own(ctx, s.stream, after, count))
-	}, func(p page) {
-		s.after = p.next
-		if p.next == (wire.ID{}) {
-			s.phase = reading
-			if e.cfg.TakeOver && !s.took {
-				s.phase = taking
-			}
-		}
-	})
-}
-
-func (e *Engine) takeOver(s *source, count int) {
-	cursor := s.after
-	e.reader.settled = map[wire.Ref]bool{}
-	e.ask(func(ctx context.Context) (page, error) {
-		return e.pendingPage(e.cfg.Transport.Reclaim(ctx, s.stream, 0, cursor, count))
-	}, func(p page) {
-		s.after = p.next
-		if p.next == (wire.ID{}) {
-			s.phase = reading
-			s.took = true
-		}
-	})
-}
-
-func (e *Engine) sweep(s *source, count int) {
-	cursor := s.swept
-	e.reader.settled = map[wire.Ref]bool{}
-	e.ask(func(ctx context.Context) (page, error) {
-		return e.pendingPage(e.cfg.Transport.Reclaim(ctx, s.stream, e.cfg.Lease, cursor, count))
-	}, func(p page) {
-		s.swept = p.next
-		s.sweeping = p.next != wire.ID{}
-	})
-}
-
-// planRound begins a sweep when one is due, and plans one page of each stream
-// that is being swept.
-func (e *Engine) planRound() {
-	r := &e.reader
-	r.planned = true
-	due := !time.Now().Before(r.nextSweep)
-	if due {
-		r.nextSweep = time.Now().Add(e.cfg.Lease / 2)
-	}
-	for _, s := range r.sources {
-		if due && !s.sweeping {
-			s.sweeping, s.swept = true, wire.ID{}
-		}
-		if s.sweeping && !s.gone {
-			r.round = append(r.round, s)
-		}
-	}
-}
-
-// roomToSweep reports whether there is room for a page of the sweep that is
-// worth a call.
-func (e *Engine) roomToSweep() bool {
-	free := e.cfg.MaxInFlight - len(e.hand)
-	return free-len(e.reader.hungry()) > e.cfg.MaxInFlight/16 || len(e.hand) == 0
-}
-
-// sweeping reports whether a sweep has pages to come.
-func (r *reader) sweeping() bool {
-	return slices.ContainsFunc(r.sources, func(s *source) bool { return s.sweeping && !s.gone })
 }
 
 // fetchNew reads new entries: of all streams, or, while something is held,
@@ -208,7 +153,10 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 	r.planned = false
 	due := r.blockers()
 	block := e.cfg.Block
-	if e.cfg.StopWhenDrained || r.held > 0 || sweeping {
+	if sweeping {
+		block = max(0, min(block, time.Until(r.nextRound)))
+	}
+	if e.cfg.StopWhenDrained || r.held > 0 {
 		block = 0
 	}
 	// A read asks for at least one entry of each stream. Those for which there
@@ -219,6 +167,7 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 		due = due[:free]
 		block = min(block, turnBlock)
 	}
+	due = r.withLow(due, min(free-len(hungry), e.most()/2-r.held)) // which leave room for those that are hungry
 	due, count := e.portion(due, len(hungry), free)
 	if len(due) < len(hungry) {
 		block = min(block, turnBlock)
@@ -227,81 +176,42 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 	if further {
 		block = 0
 	}
+	if len(due) == 0 && !e.cfg.StopWhenDrained {
+		block = e.cfg.Block // reading none finds new ones all the same
+	}
 	var streams []string
 	for _, s := range due {
 		streams = append(streams, s.stream)
+		s.brought = 0
 	}
 	e.flush() // acknowledgments ride with the read
 	e.ask(func(ctx context.Context) (p page, err error) {
-		var entries []wire.Entry
-		if len(streams) > 0 {
-			entries, err = e.cfg.Transport.Read(ctx, streams, count, block)
-		}
-		for _, entry := range entries {
-			p.items = append(p.items, e.newItem(entry, 0))
-		}
+		entries, err := e.cfg.Transport.Read(ctx, streams, count, block)
+		p.items, p.size = e.newItems(entries, nil), sizeOf(entries)
 		p.streams = e.cfg.Transport.Streams()
 		return p, err
 	}, func(p page) {
 		// Only now: own pending entries may be had where reads are refused.
 		r.failures = 0
 		r.fault.end(e.log, "reading")
-		brought, last := map[string]int{}, map[string]wire.ID{}
-		for _, it := range p.items {
-			brought[it.entry.Stream]++
-			last[it.entry.Stream] = it.entry.ID
+		if n := len(p.items); n > 0 {
+			r.size = max(1, p.size/n)
 		}
 		for _, s := range due {
-			r.read(s, count, brought[s.stream], last[s.stream])
+			r.read(s, count, s.brought, s.last)
 		}
 		e.subscribe(p.streams)
 		r.empty = len(p.items) == 0 && !further
 		switch {
 		case len(r.sources) == 0:
 			e.wait(e.cfg.Block)
-		case e.cfg.StopWhenDrained && r.empty && !sweeping:
+		case !e.cfg.StopWhenDrained || !r.empty || r.held > 0:
+		case sweeping:
+			e.wait(min(time.Until(r.nextRound), e.drain.pollWait()))
+		default:
 			e.wait(e.drain.pollWait())
 		}
 	})
-}
-
-// portion decides which of the streams that are due are read now, and how
-// many entries of each are asked for.
-//
-// Redis counts for each stream, and what is held until older entries of other
-// streams were read takes room from what is handled. So little is asked of a
-// stream at first; those that had as many are read further, before the
-// others, and twice as far each time. The streams that run empty most often,
-// because most of what comes next is theirs, so get most of the room.
-func (e *Engine) portion(due []*source, hungry, free int) (now []*source, count int) {
-	room := free
-	if n := len(e.reader.sources); n > 1 {
-		room = min(free, max(e.cfg.MaxInFlight/2-e.reader.held, e.cfg.MaxInFlight/8))
-		count = room / n
-	} else {
-		count = room
-	}
-	var full []*source
-	for _, s := range due {
-		if s.full > 0 {
-			full = append(full, s)
-			count = max(count, 2*s.full)
-		}
-	}
-	if len(full) > 0 {
-		due = full
-	}
-	room = min(room, free-hungry+len(due)) // one for each of the others
-	return due, max(1, min(count, room/max(1, len(due))))
-}
-
-// pendingPage makes a page of what the transport found pending.
-func (e *Engine) pendingPage(found Pending, err error) (page, error) {
-	p := page{trimmed: found.Trimmed, next: found.Next}
-	for i, entry := range found.Entries {
-		p.items = append(p.items, e.newItem(entry, found.Deliveries[i]))
-	}
-	return p, err
 }
 
 // ask makes a call of the transport that brings entries, takes them in hand
@@ -340,21 +250,25 @@ func (e *Engine) ask(call func(context.Context) (page, error), then func(page)) 
 // receive takes the entries of a page in hand. Those that are in hand
 // already are skipped.
 func (e *Engine) receive(p page) {
-	now := time.Now()
+	// A lease begins when the server hands the entry over.
+	leased := cmp.Or(p.asked, int64(time.Since(e.made)))
 	var s *source
 	for _, it := range p.items {
-		if e.hand[it.ref()] != nil || e.reader.settled[it.ref()] {
-			continue
-		}
 		if s == nil || s.stream != it.entry.Stream {
 			s = e.reader.add(it.entry.Stream)
 		}
-		it.leased = now
-		e.hand[it.ref()] = it
+		s.brought++
+		s.last = it.entry.ID
+		if e.reader.settled[it.ref()] || !s.hand.put(it) {
+			continue
+		}
+		e.inHand++
+		it.source = s
+		it.leased.Store(leased)
 		e.reader.put(s, it)
 	}
 	e.lostTrimmed(slices.DeleteFunc(p.trimmed, func(ref wire.Ref) bool {
-		it := e.hand[ref]
+		it := e.reader.inHand(ref)
 		if it != nil {
 			it.trimmed = true // its handler may succeed yet
 		}
@@ -362,14 +276,26 @@ func (e *Engine) receive(p page) {
 	}))
 }
 
-// lostTrimmed counts entries that the stream no longer has.
+// lostTrimmed counts entries that their streams no longer have.
 func (e *Engine) lostTrimmed(refs []wire.Ref) {
-	if len(refs) == 0 {
-		return
+	for len(refs) > 0 {
+		first, n := refs[0], 1
+		for n < len(refs) && refs[n].Stream == first.Stream {
+			n++
+		}
+		refs = refs[n:]
+		e.stats.lostTrimmed.Add(int64(n))
+		e.log.Warn("entries were trimmed before they were settled: lost",
+			"stream", first.Stream, "count", n, "first_id", first.ID.String())
 	}
-	e.stats.lostTrimmed.Add(int64(len(refs)))
-	e.log.Warn("entries were trimmed before they were settled: lost",
-		"stream", refs[0].Stream, "count", len(refs), "first_id", refs[0].ID.String())
+}
+
+// inHand returns the item in hand of an entry, or nil.
+func (r *reader) inHand(ref wire.Ref) *item {
+	if s := r.byStream[ref.Stream]; s != nil {
+		return s.hand.get(ref.ID)
+	}
+	return nil
 }
 
 // noteSettled keeps an entry from being taken in hand again by a page that
@@ -389,7 +315,11 @@ func (e *Engine) fetchFailed(err error) {
 	r.round = nil
 	r.empty = false
 	if e.drain.on {
-		e.drain.stranded = e.drain.cut // but not when the search for them failed
+		// A search that failed is made once more, with one page at a time.
+		e.drain.stranded = e.drain.cut || r.failures == 0
+		if !e.drain.cut {
+			r.failures++
+		}
 		return
 	}
 	r.failures++
@@ -409,47 +339,21 @@ func (e *Engine) wait(d time.Duration) {
 // subscribe makes the sources those of the subscribed streams.
 func (e *Engine) subscribe(streams []string) {
 	r := &e.reader
-	for _, s := range r.sources {
-		gone := !slices.Contains(streams, s.stream)
-		if gone != s.gone {
-			s.gone, s.known, s.full = gone, wire.ID{}, 0
-		}
+	r.leave()
+	if slices.Equal(streams, r.subscribed) {
+		return
 	}
-	r.sources = slices.DeleteFunc(r.sources, func(s *source) bool { return s.gone && len(s.buffer) == 0 })
+	r.subscribed = streams
+	there := make(map[string]bool, len(streams))
 	for _, stream := range streams {
+		there[stream] = true
 		r.add(stream)
 	}
-}
-
-// releaseAll moves into their lanes all items whose turn it is.
-func (e *Engine) releaseAll() {
-	r := &e.reader
-	next := r.next
-	if e.drain.on {
-		if e.drain.cut || e.drain.stranded {
-			return
+	for _, s := range r.sources {
+		if gone := !there[s.stream]; gone != s.gone {
+			s.gone, s.known, s.full = gone, wire.ID{}, 0
+			s.phase, s.after = owning, wire.ID{}
 		}
-		next = r.lowest // nothing more is read
 	}
-	if len(r.round) > 0 && len(e.hand) < e.cfg.MaxInFlight && !e.drain.on {
-		return // the rest of the round may bring lower ids
-	}
-	var items []*item
-	for it := next(); it != nil; it = next() {
-		items = append(items, it)
-	}
-	e.release(items)
-}
-
-// release moves items on: into their lanes, unless they need no handling.
-func (e *Engine) release(items []*item) {
-	var decided []settled
-	for _, it := range items {
-		if it.outcome == "" {
-			e.enqueue(it)
-			continue
-		}
-		decided = append(decided, settled{it, Settlement{Message: it.message(), Outcome: it.outcome}})
-	}
-	e.settle(decided)
+	r.leave()
 }

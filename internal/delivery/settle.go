@@ -16,9 +16,11 @@ type settled struct {
 // acks are acknowledgments that were not sent yet, or not successfully.
 type acks struct {
 	items     []*item
-	busy      bool // a call is under way
-	armed     bool // a timer will flush
-	failures  int  // in a row
+	busy      bool       // a call is under way
+	refs      []wire.Ref // its entries
+	spare     []*item    // a list to use again
+	armed     bool       // a timer will flush
+	failures  int        // in a row
 	notBefore time.Time
 	fault     trouble
 }
@@ -49,37 +51,51 @@ func (e *Engine) settle(all []settled) {
 // announceAll tells the observer of items that are done, after so many
 // failures, and acknowledges them.
 func (e *Engine) announceAll(all []settled, failures int) {
+	items := make([]*item, len(all))
+	for i, s := range all {
+		items[i] = s.it
+	}
 	if e.cfg.Observer == nil {
-		e.announced(all, nil, failures)
+		e.announced(items, nil, failures)
 		return
 	}
 	e.async(func() func() {
-		refused := e.announce(all)
-		return func() { e.announced(all, refused, failures) }
+		var t telling
+		defer t.end()
+		var refused []settled
+		for _, s := range all {
+			if e.tellSettled(&t, time.Now(), s.s) != nil {
+				refused = append(refused, s)
+			}
+		}
+		return func() { e.announced(items, refused, failures) }
 	})
 }
 
-// announce tells the observer, and returns those for which it failed. It may
-// run on any goroutine.
-func (e *Engine) announce(all []settled) (refused []settled) {
-	if e.cfg.Observer == nil {
-		return nil
+// telling is the context of a goroutine's calls of the observer: of those of
+// a short time, so that not each costs one.
+type telling struct{ ctx *limited }
+
+func (t *telling) at(now time.Time, life context.Context, atMost time.Duration) context.Context {
+	if t.ctx == nil || t.ctx.deadline.Sub(now) < atMost/2 {
+		t.end()
+		t.ctx = limit(life, atMost)
 	}
-	for _, s := range all {
-		if err := e.tellSettled(s.s); err != nil {
-			refused = append(refused, s)
-		}
-	}
-	return refused
+	return t.ctx
 }
 
-func (e *Engine) tellSettled(s Settlement) error {
-	if err := context.Cause(e.life); err != nil {
-		return err // aborted: nothing more is settled
+func (t *telling) end() {
+	if t.ctx != nil {
+		t.ctx.end()
 	}
-	ctx := limit(e.life, e.patience())
-	defer ctx.end()
-	err := e.cfg.Observer.Settled(ctx, s)
+}
+
+// tellSettled tells the observer. It may run on any goroutine.
+func (e *Engine) tellSettled(t *telling, now time.Time, s Settlement) error {
+	if e.life.Err() != nil {
+		return context.Cause(e.life) // aborted: nothing more is settled
+	}
+	err := e.cfg.Observer.Settled(t.at(now, e.life, e.patience()), s)
 	if err != nil {
 		e.announcing.begin(e.log, "announcing settlements", err)
 	} else {
@@ -88,30 +104,29 @@ func (e *Engine) tellSettled(s Settlement) error {
 	return err
 }
 
-// announced acknowledges those that the observer took. It is told of the
-// others again until it takes them; their effect is not repeated.
-func (e *Engine) announced(all, refused []settled, failures int) {
-	again := map[*item]bool{}
-	for _, s := range refused {
-		again[s.it] = true
-	}
-	var taken []*item
-	for _, s := range all {
-		if !again[s.it] {
-			taken = append(taken, s.it)
+// announced acknowledges the items that the observer took: all but those
+// refused, which are in the same order. It is told of these again until it
+// takes them; their effect is not repeated.
+func (e *Engine) announced(items []*item, refused []settled, failures int) {
+	left := refused
+	for _, it := range items {
+		if len(left) > 0 && left[0].it == it {
+			left = left[1:]
+			continue
 		}
+		e.acks.items = append(e.acks.items, it)
 	}
-	e.acknowledge(taken)
+	e.acknowledge()
 	if len(refused) == 0 {
 		return
 	}
 	e.after(retryWait(failures+1), func() { e.announceAll(refused, failures+1) })
 }
 
-// acknowledge queues acknowledgments.
-func (e *Engine) acknowledge(items []*item) {
+// acknowledge sends the acknowledgments that wait, if they are many, and else
+// soon.
+func (e *Engine) acknowledge() {
 	a := &e.acks
-	a.items = append(a.items, items...)
 	switch {
 	case len(a.items) >= ackBatch || e.drain.on:
 		e.flush()
@@ -131,11 +146,11 @@ func (e *Engine) flush() {
 		return
 	}
 	items := a.items
-	refs := make([]wire.Ref, len(items))
-	for i, it := range items {
-		refs[i] = it.ref()
+	refs := a.refs[:0]
+	for _, it := range items {
+		refs = append(refs, it.ref())
 	}
-	a.items, a.busy = nil, true
+	a.items, a.spare, a.refs, a.busy = a.spare, nil, refs, true
 	e.async(func() func() {
 		ctx, cancel := e.transportContext()
 		defer cancel()
@@ -158,7 +173,9 @@ func (e *Engine) flush() {
 				e.reader.noteSettled(it.ref())
 				e.forget(it)
 			}
-			e.acknowledge(nil) // those that came meanwhile
+			clear(items)
+			a.spare = items[:0]
+			e.acknowledge() // those that came meanwhile
 		}
 	})
 }
@@ -179,9 +196,8 @@ func (e *Engine) bury(it *item, v verdict) {
 		FirstFailed: it.firstFailed,
 		LastFailed:  it.lastFailed,
 	}
-	m := it.message()
-	m.Attempt = letter.Attempts
-	e.tryBury(it, letter, &Settlement{Message: m, Outcome: DeadLettered, Reason: v.reason, Err: v.err}, 0)
+	it.message.Attempt = letter.Attempts
+	e.tryBury(it, letter, &Settlement{Message: &it.message, Outcome: DeadLettered, Reason: v.reason, Err: v.err}, 0)
 }
 
 // tryBury announces s, unless nil, and stores the letter. It is repeated
@@ -192,7 +208,9 @@ func (e *Engine) tryBury(it *item, letter DeadLetter, s *Settlement, failures in
 		var err error
 		var owned bool
 		if s != nil && e.cfg.Observer != nil {
-			err = e.tellSettled(*s)
+			var t telling
+			defer t.end()
+			err = e.tellSettled(&t, time.Now(), *s)
 		}
 		if err == nil {
 			s = nil
@@ -209,7 +227,7 @@ func (e *Engine) tryBury(it *item, letter DeadLetter, s *Settlement, failures in
 			case owned:
 				e.burying.end(e.log, "dead-lettering")
 				e.stats.deadLettered.Add(1)
-				e.log.Warn("dead-lettered", append(about(it.envelope), "attempts", letter.Attempts, "reason", letter.Reason, "error", letter.Detail)...)
+				e.log.Warn("dead-lettered", append(about(it.message.Envelope), "attempts", letter.Attempts, "reason", letter.Reason, "error", letter.Detail)...)
 			}
 			e.reader.noteSettled(letter.Entry.Ref())
 			l := it.lane

@@ -39,7 +39,7 @@ func TestSettlements(t *testing.T) {
 			t.Errorf("reasons %v", got)
 		}
 		for _, l := range s.letters {
-			if l.Attempts != 1 || l.Detail == "" || l.FirstFailed.IsZero() || len(l.Entry.Fields) != 2 {
+			if l.Attempts != 1 || l.Detail == "" || l.FirstFailed.IsZero() || l.Entry.Fields.Len() != 2 {
 				t.Errorf("letter %+v", l)
 			}
 		}

@@ -9,8 +9,8 @@ import (
 )
 
 // Transport is what the engine needs of a consumer group over a set of
-// streams. The engine calls Read, Own and Reclaim from one goroutine at a
-// time and everything else concurrently.
+// streams. The engine calls Read, Own and Reclaim by turns, Own and Reclaim for
+// several streams at once, and everything else concurrently.
 //
 // An error means that nothing is known about the effect. An error that wraps
 // ErrLost means that the stream or the group is gone; the transport has

@@ -112,14 +112,14 @@ func parseEntry(stream string, s rueidis.XRangeSlice) (wire.Entry, error) {
 	for i, f := range s.FieldValues {
 		fields[i] = events.Field{Name: f.Field, Value: f.Value}
 	}
-	return wire.Entry{Stream: stream, ID: id, Fields: fields}, nil
+	return wire.Entry{Stream: stream, ID: id, Fields: events.FieldsOf(fields...)}, nil
 }
 
 // pairUp makes fields of a flat list of names and values.
-func pairUp(flat []string) []events.Field {
+func pairUp(flat []string) events.Fields {
 	fields := make([]events.Field, len(flat)/2)
 	for i := range fields {
 		fields[i] = events.Field{Name: flat[2*i], Value: flat[2*i+1]}
 	}
-	return fields
+	return events.FieldsOf(fields...)
 }

@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,11 +17,12 @@ import (
 // Config says how to reach the server. URL is required; errors and logs never
 // contain its text.
 type Config struct {
-	URL               string // see parseURL
-	CAFile            string // PEM: authorities trusted besides the system's
-	CertFile, KeyFile string // PEM: the client's certificate and key
-	PasswordFile      string // holds the password, and is read for every connection
-	ClientName        string // as CLIENT LIST shows it
+	URL               string        // see parseURL
+	CAFile            string        // PEM: authorities trusted besides the system's
+	CertFile, KeyFile string        // PEM: the client's certificate and key
+	PasswordFile      string        // holds the password, and is read for every connection
+	ClientName        string        // as CLIENT LIST shows it
+	AddTimeout        time.Duration // of adds whose context has no deadline; default 5 s
 	Log               *slog.Logger
 }
 
@@ -43,6 +45,10 @@ type Client struct {
 	cluster bool
 	target  Target
 	log     *slog.Logger
+	adds    *sendQueue
+	aside   *aside
+	closed  context.Context // of all goroutines of the client's own
+	close   context.CancelFunc
 }
 
 // Open connects and waits until the server answers; a server that is loading
@@ -76,6 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	c.target = targetOf(a, cfg)
+	c.adds.timeout = cmp.Or(cfg.AddTimeout, c.adds.timeout)
 	return c, nil
 }
 
@@ -83,7 +90,10 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 func (c *Client) Target() Target { return c.target }
 
 // Close ends the connections.
-func (c *Client) Close() { c.rc.Close() }
+func (c *Client) Close() {
+	c.close()
+	c.rc.Close()
+}
 
 func clientOption(a address, cfg Config, log *slog.Logger) (rueidis.ClientOption, error) {
 	option := rueidis.ClientOption{
@@ -97,12 +107,15 @@ func clientOption(a address, cfg Config, log *slog.Logger) (rueidis.ClientOption
 		DisableRetry:  true, // a repeated XADD is a second entry, a repeated XREADGROUP loses a batch
 		// Always through the pipeline, where a call that is given up leaves
 		// the connection, and the calls of others on it, alone.
-		AlwaysPipelining:  true,
-		RingScaleEachConn: 12,
-		Dialer:            net.Dialer{Timeout: dialTimeout, KeepAlive: askGap},
-		ConnWriteTimeout:  silence,
-		ForceSingleClient: !a.cluster,
-		ClusterOption:     rueidis.ClusterOption{ShardsRefreshInterval: mapRefresh, MaxMovedRedirections: 16},
+		AlwaysPipelining:   true,
+		RingScaleEachConn:  12,
+		ReadBufferEachConn: 32 << 10, // repliesConn has one of its own
+		// The server begins with a pipeline before it was written to its end.
+		WriteBufferEachConn: 32 << 10,
+		Dialer:              net.Dialer{Timeout: dialTimeout, KeepAlive: askGap},
+		ConnWriteTimeout:    silence,
+		ForceSingleClient:   !a.cluster,
+		ClusterOption:       rueidis.ClusterOption{ShardsRefreshInterval: mapRefresh, MaxMovedRedirections: 16},
 	}
 	if a.tls {
 		var err error
@@ -122,7 +135,7 @@ func clientOption(a address, cfg Config, log *slog.Logger) (rueidis.ClientOption
 			return nil, dialError{err}
 		}
 		if d.Control != nil {
-			conn = sentinelConn{conn}
+			return sentinelConn{conn}, nil
 		}
 		return conn, nil
 	}
@@ -180,11 +193,13 @@ func printable(name string) string {
 // connect makes the client. A single host may be a node of a cluster, which
 // its greeting tells.
 func connect(ctx context.Context, option rueidis.ClientOption, a address, log *slog.Logger) (*Client, error) {
+	aside := newAside()
+	option.DialCtxFn = aside.dialer(option.DialCtxFn)
 	rc, err := newClient(ctx, option)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{rc: rc, cluster: a.cluster, log: log}
+	c := clientOf(rc, a.cluster, log, aside)
 	if a.cluster || a.unix || a.master != "" {
 		return c, nil
 	}
@@ -201,7 +216,14 @@ func connect(ctx context.Context, option rueidis.ClientOption, a address, log *s
 	if rc, err = newClient(ctx, option); err != nil {
 		return nil, err
 	}
-	return &Client{rc: rc, cluster: true, log: log}, nil
+	return clientOf(rc, true, log, aside), nil
+}
+
+func clientOf(rc rueidis.Client, cluster bool, log *slog.Logger, aside *aside) *Client {
+	c := &Client{rc: rc, cluster: cluster, log: log, aside: aside}
+	c.closed, c.close = context.WithCancel(context.Background())
+	c.adds = &sendQueue{send: c.sendAdds, senders: senders, slow: slow, timeout: 5 * time.Second, idle: time.Minute, closed: c.closed.Done()}
+	return c
 }
 
 // newClient is rueidis.NewClient that ends with ctx.
@@ -265,29 +287,37 @@ func (c *Client) doMulti(ctx context.Context, cmds ...rueidis.Completed) []rueid
 		return failAll(len(cmds), notSentError{err})
 	}
 	replies := make(chan []rueidis.RedisResult, 1)
-	go func() {
-		if len(cmds) == 1 {
-			replies <- []rueidis.RedisResult{c.rc.Do(ctx, cmds[0])}
-			return
-		}
-		replies <- c.rc.DoMulti(ctx, cmds...)
-	}()
+	go func() { replies <- c.exchange(ctx, cmds) }()
 	select {
 	case results := <-replies:
-		for i, r := range results {
-			err := r.Error()
-			ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-			switch {
-			case ended && !NotSent(err):
-				results[i] = rueidis.NewErrorResult(endOf(ctx))
-			case repeatsArgs(err):
-				results[i] = rueidis.NewErrorResult(argsError{err})
-			}
-		}
 		return results
 	case <-ctx.Done():
 		return failAll(len(cmds), context.Cause(ctx))
 	}
+}
+
+// exchange is doMulti that may take longer than ctx.
+func (c *Client) exchange(ctx context.Context, cmds []rueidis.Completed) []rueidis.RedisResult {
+	var results []rueidis.RedisResult
+	if len(cmds) == 1 {
+		results = []rueidis.RedisResult{c.rc.Do(ctx, cmds[0])}
+	} else {
+		results = c.rc.DoMulti(ctx, cmds...)
+	}
+	for i, r := range results {
+		err := r.Error()
+		if err == nil {
+			continue
+		}
+		ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		switch {
+		case ended && !NotSent(err):
+			results[i] = rueidis.NewErrorResult(endOf(ctx))
+		case repeatsArgs(err):
+			results[i] = rueidis.NewErrorResult(argsError{err})
+		}
+	}
+	return results
 }
 
 // doBlocking sends a command that the server may answer up to block later. A

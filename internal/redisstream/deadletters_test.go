@@ -65,7 +65,7 @@ func TestRedrivenIsReadByItsGroupAloneAndGoneWhenSettled(t *testing.T) {
 	read(t, g, 10)
 	entries := read(t, g, 10)
 	want := append(slices.Clone(strange), events.Field{Name: "freshet-stream", Value: s1}, events.Field{Name: "freshet-id", Value: entry.String()})
-	if len(entries) != 1 || entries[0].Stream != redisstream.RetryKey(s1, "g") || !slices.Equal(entries[0].Fields, want) {
+	if len(entries) != 1 || entries[0].Stream != redisstream.RetryKey(s1, "g") || !slices.Equal(entries[0].Fields.List(), want) {
 		t.Fatalf("read %v, want fields %v", entries, want)
 	}
 	if pending, unread, err := g.Unsettled(t.Context()); pending != 1 || unread || err != nil {
@@ -122,10 +122,10 @@ func TestRedrivenThatFailsAgainIsADeadLetterOfTheOriginal(t *testing.T) {
 	if err != nil || len(after) != 1 {
 		t.Fatalf("%v, %v", after, err)
 	}
-	want := slices.Clone(before[0].Fields)
+	want := before[0].Fields.List()
 	want[slices.Index(want, events.Field{Name: "freshet-consumer", Value: "a"})].Value = "b"
-	if !slices.Equal(after[0].Fields, want) {
-		t.Errorf("letter\n%q, want\n%q", after[0].Fields, want)
+	if !slices.Equal(after[0].Fields.List(), want) {
+		t.Errorf("letter\n%q, want\n%q", after[0].Fields.List(), want)
 	}
 	if n := server.Do("XLEN", redisstream.RetryKey(s1, "g")); n != int64(0) {
 		t.Errorf("%v redriven entries were kept", n)
@@ -166,8 +166,8 @@ func TestRedrivesAtOnce(t *testing.T) {
 		t.Fatalf("%d entries, %d counted, %v", len(entries), moved.Load(), err)
 	}
 	for n, e := range entries {
-		if e.Fields[0].Value != fmt.Sprint(n) {
-			t.Fatalf("entry %d is number %s", n, e.Fields[0].Value)
+		if e.Fields.List()[0].Value != fmt.Sprint(n) {
+			t.Fatalf("entry %d is number %s", n, e.Fields.List()[0].Value)
 		}
 	}
 }
@@ -269,7 +269,7 @@ func TestStoreLettersRefusesWhenThereAreUnseenOnes(t *testing.T) {
 		t.Errorf("stored though one was unseen: %t, %v", ok, err)
 	}
 	entries, err := c.Range(t.Context(), redisstream.DeadLetterKey(s1, "g"), wire.ID{}, 10)
-	if err != nil || len(entries) != 2 || entries[1].ID != last || !slices.Equal(entries[0].Fields, strange) || !slices.Equal(entries[1].Fields, letters[1]) {
+	if err != nil || len(entries) != 2 || entries[1].ID != last || !slices.Equal(entries[0].Fields.List(), strange) || !slices.Equal(entries[1].Fields.List(), letters[1]) {
 		t.Errorf("stored %v, %v", entries, err)
 	}
 	many := make([]events.Field, redisstream.MaxLetterFields)

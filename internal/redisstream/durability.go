@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -46,23 +45,10 @@ func (e *UnconfirmedError) Unwrap() error { return e.Err }
 type Committer struct {
 	client *Client
 	level  Level
-
-	mu     sync.Mutex
-	queues map[string][]*commit // by stream, of those with a batch under way: what waits for its end
+	queue  *sendQueue // by stream
 }
 
-// commit is one entry on its way.
-type commit struct {
-	ctx    context.Context
-	fields []events.Field
-	taken  bool           // into a batch: it may have been sent
-	done   chan AddResult // has room for it
-}
-
-const (
-	patience = 5 * time.Second // of an add whose context has no deadline
-	maxMoves = 16              // of a slot, that one batch follows
-)
+const maxMoves = 16 // of a slot, that one batch follows
 
 // NewCommitter returns a Committer, or says why the server cannot confirm
 // what the level asks for. That it has too few replicas is no reason: they
@@ -83,99 +69,51 @@ func NewCommitter(ctx context.Context, client *Client, level Level) (*Committer,
 	case err != nil && !strings.Contains(text, "replica instances"): // which a failover may promote
 		return nil, fmt.Errorf("redis: durability: %w", err)
 	}
-	return &Committer{client: client, level: level, queues: map[string][]*commit{}}, nil
+	m := &Committer{client: client, level: level}
+	m.queue = &sendQueue{send: m.commit, senders: 1, timeout: client.adds.timeout, idle: time.Minute, closed: client.closed.Done()}
+	return m, nil
 }
 
 // Add is [Client.Add], and confirmed: what the server took and did not
 // confirm in time is an UnconfirmedError, which NotSent knows.
 func (m *Committer) Add(ctx context.Context, stream string, fields []events.Field) (wire.ID, error) {
-	r := m.result(stream, m.submit(ctx, stream, fields))
+	r := m.queue.add(ctx, stream, stream, fields)
 	return r.ID, r.Err
 }
 
 // AddBatch is [Client.AddBatch], and confirmed.
 func (m *Committer) AddBatch(ctx context.Context, batch []Addition) []AddResult {
-	commits := make([]*commit, len(batch))
-	for i, a := range batch {
-		commits[i] = m.submit(ctx, a.Stream, a.Fields)
-	}
 	results := make([]AddResult, len(batch))
-	for i, c := range commits {
-		results[i] = m.result(batch[i].Stream, c)
+	if err := ctx.Err(); err != nil {
+		for i, a := range batch {
+			results[i] = notAdded(a.Stream, notSentError{err})
+		}
+		return results
+	}
+	adds := make([]*adding, len(batch))
+	byStream := map[string][]*adding{}
+	for i, a := range batch {
+		adds[i] = m.queue.adding(ctx, a.Stream, a.Fields)
+		byStream[a.Stream] = append(byStream[a.Stream], adds[i])
+	}
+	for stream, adds := range byStream {
+		m.queue.submit(stream, adds...)
+	}
+	for i, a := range adds {
+		results[i] = m.queue.result(ctx, a)
 	}
 	return results
 }
 
-func (m *Committer) submit(ctx context.Context, stream string, fields []events.Field) *commit {
-	c := &commit{ctx: ctx, fields: fields, done: make(chan AddResult, 1)}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	waiting, busy := m.queues[stream]
-	m.queues[stream] = append(waiting, c)
-	if !busy {
-		go m.run(stream)
-	}
-	return c
-}
-
-// result waits for a commit's answer, but not longer than its context.
-func (m *Committer) result(stream string, c *commit) AddResult {
-	select {
-	case r := <-c.done:
-		return r
-	case <-c.ctx.Done():
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	err := context.Cause(c.ctx)
-	select {
-	case r := <-c.done:
-		return r
-	default:
-		if !c.taken { // nor will it be
-			err = notSentError{err}
-		}
-	}
-	return AddResult{Err: fmt.Errorf("add to %s: %w", stream, err)}
-}
-
-// run commits one batch after the other until none is left.
-func (m *Committer) run(stream string) {
-	for batch := m.take(stream); len(batch) > 0; batch = m.take(stream) {
-		m.commit(stream, batch)
-	}
-}
-
-// take returns the next batch of a stream, without what nobody waits for any
-// more. When it returns nothing the queue is gone.
-func (m *Committer) take(stream string) (batch []*commit) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	waiting := m.queues[stream]
-	for len(waiting) > 0 && len(batch) < maxPipeline {
-		c := waiting[0]
-		waiting = waiting[1:]
-		if c.ctx.Err() == nil {
-			c.taken = true
-			batch = append(batch, c)
-		}
-	}
-	m.queues[stream] = waiting
-	if len(batch) == 0 {
-		delete(m.queues, stream)
-	}
-	return batch
-}
-
-// commit sends a batch and answers each of its commits. It waits as long as
+// commit sends a batch and answers each of its adds. It waits as long as
 // the most patient of them. What a node of a cluster sends elsewhere has not
 // happened, and goes there, together with a wait of its own.
-func (m *Committer) commit(stream string, batch []*commit) {
+func (m *Committer) commit(stream string, batch []*adding) {
 	ctx, cancel := context.WithDeadline(context.Background(), latest(batch))
 	defer cancel()
 	node, asking := m.client.rc, false
 	for moves := range maxMoves + 1 {
-		var rest []*commit
+		var rest []*adding
 		var target string
 		for i, r := range m.send(ctx, node, asking, stream, batch) {
 			addr, ask := movedTo(r.Err)
@@ -204,13 +142,13 @@ func (m *Committer) commit(stream string, batch []*commit) {
 // adds in one pipeline, and then the wait. In the same pipeline it would save
 // a round trip, and have what is refused, such as for lack of replicas, wait
 // for these very replicas.
-func (m *Committer) send(ctx context.Context, node rueidis.Client, asking bool, stream string, batch []*commit) []AddResult {
+func (m *Committer) send(ctx context.Context, node rueidis.Client, asking bool, stream string, batch []*adding) []AddResult {
 	var cmds []rueidis.Completed
-	for _, c := range batch {
+	for _, a := range batch {
 		if asking { // holds for one command
 			cmds = append(cmds, m.client.rc.B().Arbitrary("ASKING").Build())
 		}
-		cmds = append(cmds, m.client.xadd(stream, c.fields))
+		cmds = append(cmds, m.client.xadd(stream, a.Fields))
 	}
 	conn, release := node.Dedicate()
 	broken := false // answers that nobody waits for may still come
@@ -249,10 +187,10 @@ func (m *Committer) send(ctx context.Context, node rueidis.Client, asking bool, 
 
 // confirmation is the command that waits until everything that its connection
 // has written so far has reached the level. It is to be answered before limit,
-// so that callers learn who has their entry; an idle server ends waits only
-// ten times a second.
+// so that callers learn who has their entry, also from an idle server, which
+// ends waits only ten times a second, and on a machine that is busy.
 func (c *Client) confirmation(level Level, limit time.Duration) rueidis.Completed {
-	limit -= min(limit/3, 250*time.Millisecond)
+	limit -= min(limit/3, 500*time.Millisecond)
 	ms := max(limit.Milliseconds(), 1) // 0 is for ever
 	if level.Disk {
 		return c.rc.B().Waitaof().Numlocal(1).Numreplicas(int64(level.Replicas)).Timeout(ms).Build()
@@ -282,15 +220,11 @@ func (l Level) missed(reply rueidis.RedisResult) *UnconfirmedError {
 	return nil
 }
 
-// latest returns the last moment at which one of the commits is waited for.
-func latest(batch []*commit) (last time.Time) {
-	for _, c := range batch {
-		deadline, ok := c.ctx.Deadline()
-		if !ok {
-			deadline = time.Now().Add(patience)
-		}
-		if deadline.After(last) {
-			last = deadline
+// latest returns the last moment at which one of the batch is waited for.
+func latest(batch []*adding) (last time.Time) {
+	for _, a := range batch {
+		if a.deadline.After(last) {
+			last = a.deadline
 		}
 	}
 	return last

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,30 +51,33 @@ type Group struct {
 
 	mu          sync.Mutex
 	streams     map[string]*stream
+	names       []string // as Streams returns them; nil after a change
 	resolveNext time.Time
 	lossesNext  time.Time
 	elsewhere   bool // another server was found to answer
 	// settledMeanwhile are the entries that were settled while pending ones
-	// are being listed, nil otherwise: the list may still have them.
+	// are being listed, nil otherwise: the lists may still have them.
 	settledMeanwhile map[wire.Ref]struct{}
+	listing          int             // so many lists
+	unread           map[string]bool // streams that were found and cannot be read
 }
 
 // stream is what a Group remembers of a stream.
 type stream struct {
-	wrongType  bool                 // set aside: the key holds something else
-	joined     bool                 // the group on it has this consumer, unless it is another group by now
-	floor      wire.ID              // everything up to it was settled by the group at the last look
-	alone      bool                 // the group had no other consumer then
-	madeAgain  time.Time            // when the group was last found to be another one
-	entered    int64                // how often consumers had entered it then
-	delivered  wire.ID              // greatest id handed out
-	open       map[wire.ID]struct{} // handed out, not settled
-	unanswered int                  // calls in a row that got no answer
-	unsure     bool                 // entries may be pending here that were never handed out
-	lostAcks   int64                // entries that were settled and handed out again
-	rewound    string               // where the group was moved back to last on purpose, and when; see place.lua
-	run        string               // the server that answered the last look
-	clock      clock                // of its server
+	wrongType  bool      // set aside: the key holds something else
+	joined     bool      // the group on it has this consumer, unless it is another group by now
+	floor      wire.ID   // everything up to it was settled by the group at the last look
+	alone      bool      // the group had no other consumer then
+	madeAgain  time.Time // when the group was last found to be another one
+	entered    int64     // how often consumers had entered it then
+	delivered  wire.ID   // greatest id handed out
+	open       openIDs   // handed out, not settled
+	unanswered int       // calls in a row that got no answer
+	unsure     bool      // entries may be pending here that were never handed out
+	lostAcks   int64     // entries that were settled and handed out again
+	rewound    string    // where the group was moved back to last on purpose, and when; see place.lua
+	run        string    // the server that answered the last look
+	clock      clock     // of its server
 }
 
 // NewGroup returns a Group; call Setup before anything else.
@@ -100,10 +104,13 @@ func (g *Group) Setup(ctx context.Context) error {
 }
 
 // Streams returns the subscribed streams, sorted, without those whose key
-// holds something else at the moment.
+// holds something else at the moment. The list is not to be changed.
 func (g *Group) Streams() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.names != nil {
+		return g.names
+	}
 	names := make([]string, 0, len(g.streams))
 	for name, s := range g.streams {
 		if !s.wrongType {
@@ -111,6 +118,7 @@ func (g *Group) Streams() []string {
 		}
 	}
 	slices.Sort(names)
+	g.names = names
 	return names
 }
 
@@ -145,8 +153,27 @@ func (g *Group) resolve(ctx context.Context, start string) error {
 	if err != nil {
 		return err
 	}
+	names = slices.DeleteFunc(names, g.braced)
 	err = g.join(ctx, slices.DeleteFunc(names, g.subscribed), start)
 	return errors.Join(err, g.resolveRetries(ctx))
+}
+
+// braced tells, and logs once, that a key cannot be read in a cluster: the keys
+// that go with it are put into its slot by braces of their own.
+func (g *Group) braced(name string) bool {
+	if !g.c.cluster || !strings.ContainsAny(name, "{}") {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.unread[name] {
+		if g.unread == nil {
+			g.unread = map[string]bool{}
+		}
+		g.unread[name] = true
+		g.log.Warn("stream is not read: in a cluster its name must have no braces", "stream", name, "group", g.cfg.Group)
+	}
+	return true
 }
 
 // join subscribes streams, and creates the group on them at start.
@@ -288,11 +315,12 @@ func (g *Group) subscribe(name string, wrongType bool) {
 	g.mu.Lock()
 	s := g.streams[name]
 	if s == nil {
-		s = &stream{open: map[wire.ID]struct{}{}}
+		s = &stream{}
 		g.streams[name] = s
 	}
 	was := s.wrongType
 	s.wrongType = wrongType
+	g.names = nil
 	g.mu.Unlock()
 	switch {
 	case wrongType && !was:
@@ -306,14 +334,17 @@ func (g *Group) subscribe(name string, wrongType bool) {
 func (g *Group) handedOut(entries []wire.Entry) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	var s *stream
 	for i := range entries {
 		e := &entries[i]
-		s := g.streams[e.Stream]
+		if i == 0 || e.Stream != entries[i-1].Stream { // they come stream by stream
+			s = g.streams[e.Stream]
+		}
 		if s == nil {
 			continue
 		}
 		if _, is := g.settledMeanwhile[e.Ref()]; !is {
-			s.open[e.ID] = struct{}{}
+			s.open.add(e.ID)
 		}
 		if e.ID.Compare(s.delivered) > 0 {
 			s.delivered = e.ID
@@ -335,22 +366,31 @@ func (g *Group) settled(refs ...wire.Ref) {
 
 // listPending begins a list of pending entries; the returned function ends it.
 func (g *Group) listPending() (end func()) {
-	set := func(refs map[wire.Ref]struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.listing++; g.listing == 1 {
+		g.settledMeanwhile = map[wire.Ref]struct{}{}
+	}
+	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.settledMeanwhile = refs
+		if g.listing--; g.listing == 0 {
+			g.settledMeanwhile = nil
+		}
 	}
-	set(map[wire.Ref]struct{}{})
-	return func() { set(nil) }
 }
 
 // notOurs forgets entries that are settled, another consumer's now, or gone.
 func (g *Group) notOurs(refs ...wire.Ref) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, r := range refs {
-		if s := g.streams[r.Stream]; s != nil {
-			delete(s.open, r.ID)
+	var s *stream
+	for i, r := range refs {
+		if i == 0 || r.Stream != refs[i-1].Stream {
+			s = g.streams[r.Stream]
+		}
+		if s != nil {
+			s.open.remove(r.ID)
 		}
 	}
 }
@@ -366,11 +406,7 @@ func (g *Group) cursor(name string, k Kept) (cursor, lowest wire.ID) {
 	if s == nil {
 		return wire.ID{}, wire.ID{}
 	}
-	for id := range s.open {
-		if lowest == (wire.ID{}) || id.Compare(lowest) < 0 {
-			lowest = id
-		}
-	}
+	lowest = s.open.lowest()
 	floor := s.floor
 	if k.Known && k.Settled.Compare(floor) > 0 {
 		floor = k.Settled
@@ -395,6 +431,6 @@ func (g *Group) forget(name string) {
 	defer g.mu.Unlock()
 	if s := g.streams[name]; s != nil {
 		s.delivered, s.floor = wire.ID{}, wire.ID{}
-		clear(s.open)
+		s.open.clear()
 	}
 }

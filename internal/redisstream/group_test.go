@@ -103,7 +103,7 @@ func TestReadKeepsDuplicateFields(t *testing.T) {
 	if _, err := c.Add(t.Context(), s1, fields); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, group(t, c, "a"), 10); len(got) != 1 || !slices.Equal(got[0].Fields, fields) {
+	if got := read(t, group(t, c, "a"), 10); len(got) != 1 || !slices.Equal(got[0].Fields.List(), fields) {
 		t.Errorf("got %v, want %v", got, fields)
 	}
 }

@@ -217,9 +217,8 @@ func (g *Group) settledBefore(e *wire.Entry) bool {
 	if s == nil || s.unsure || e.ID.Compare(s.delivered) > 0 {
 		return false
 	}
-	_, open := s.open[e.ID]
 	_, just := g.settledMeanwhile[e.Ref()]
-	return !open && !just
+	return !s.open.has(e.ID) && !just
 }
 
 // setUnsure says whether entries may be pending with this consumer that it was

@@ -31,11 +31,11 @@ func TestMiniredisSuffices(t *testing.T) {
 		t.Errorf("unread %t, %v", unread, err)
 	}
 	entries := read(t, dead, 3)
-	if len(entries) != 3 || !slices.Equal(entries[0].Fields, fields) {
+	if len(entries) != 3 || !slices.Equal(entries[0].Fields.List(), fields) {
 		t.Fatalf("read %v", entries)
 	}
 	page, err := g.Reclaim(ctx, s1, 0, wire.ID{}, 10)
-	if err != nil || !slices.Equal(ids(page.Entries), ids(entries)) || !slices.Equal(page.Entries[0].Fields, fields) {
+	if err != nil || !slices.Equal(ids(page.Entries), ids(entries)) || page.Entries[0].Fields != events.FieldsOf(fields...) {
 		t.Fatalf("reclaim %+v, %v", page, err)
 	}
 	if owned, err := dead.Begin(ctx, refs(entries[:1]), []int{2}); err != nil || owned[0] {

@@ -3,6 +3,8 @@ package redisstream
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -14,6 +16,8 @@ import (
 // entries already. A blocked read cannot be ended without the risk that its
 // reply is lost, so it is kept short.
 const clusterPoll = 100 * time.Millisecond
+
+var errNoRead = errors.New("the server's reply is none to a read of streams")
 
 // readCommand builds a read of streams that share a cluster slot. A block of
 // 0 reads what is there.
@@ -66,12 +70,54 @@ func (c *Client) readSlots(ctx context.Context, groups [][]string, block time.Du
 }
 
 func (c *Client) readSlot(ctx context.Context, streams []string, block time.Duration, build readCommand) ([]wire.Entry, error) {
-	reply := c.doBlocking(ctx, build(streams, block), block)
-	byStream, err := reply.AsXReadSlices()
+	call := c.aside.begin()
+	defer c.aside.end(call)
+	reply, err := c.doBlocking(ctx, build(streams, block), block).ToMessage()
 	switch {
 	case rueidis.IsRedisNil(err):
 		return nil, nil
 	case err != nil:
+		return nil, err
+	case !reply.IsString():
+		return parseStreams(streams, reply)
+	}
+	token, err := reply.ToString()
+	if err != nil {
+		return nil, err
+	}
+	found, ok := c.aside.take(token)
+	if !ok {
+		return nil, errNoRead
+	}
+	return found.of(streams)
+}
+
+// of returns what was found of the streams that were asked for, which come in
+// that order.
+func (f found) of(streams []string) ([]wire.Entry, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	key, asked := "", -1
+	for i := range f.entries {
+		e := &f.entries[i]
+		if i == 0 || e.Stream != key {
+			key = e.Stream
+			n := slices.Index(streams[asked+1:], key)
+			if n < 0 {
+				return nil, fmt.Errorf("entries of %q, which were not asked for", key)
+			}
+			asked += 1 + n
+		}
+		e.Stream = streams[asked] // not the key of the reply, which is another string each time
+	}
+	return f.entries, nil
+}
+
+// parseStreams reads a reply as the server sent it.
+func parseStreams(streams []string, reply rueidis.RedisMessage) ([]wire.Entry, error) {
+	byStream, err := reply.AsXReadSlices()
+	if err != nil {
 		return nil, err
 	}
 	var entries []wire.Entry

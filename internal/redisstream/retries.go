@@ -79,11 +79,12 @@ func (g *Group) resolveRetriesOf(ctx context.Context, entries []wire.Entry) erro
 func (g *Group) original(e wire.Entry) (stream, id string, fields []events.Field) {
 	stream, is := g.retried(e.Stream)
 	if !is {
-		return e.Stream, e.ID.String(), e.Fields
+		return e.Stream, e.ID.String(), e.Fields.List()
 	}
-	at := len(e.Fields) - 2
-	if at < 0 || e.Fields[at].Name != "freshet-stream" || e.Fields[at+1].Name != "freshet-id" {
-		return stream, e.ID.String(), e.Fields // not ours to interpret
+	fields = e.Fields.List()
+	at := len(fields) - 2
+	if at < 0 || fields[at].Name != "freshet-stream" || fields[at+1].Name != "freshet-id" {
+		return stream, e.ID.String(), fields // not ours to interpret
 	}
-	return stream, e.Fields[at+1].Value, e.Fields[:at]
+	return stream, fields[at+1].Value, fields[:at]
 }

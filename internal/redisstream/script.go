@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	_ "embed"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"github.com/redis/rueidis"
@@ -63,18 +64,34 @@ func (c *Client) run(ctx context.Context, s script, keys []string, args ...strin
 }
 
 // runAll runs a script several times in one pipeline. A server that has not
-// seen the script says so before it does anything, and gets its text.
+// seen the script says so before it does anything, and gets its text once; of a
+// cluster each node does.
 func (c *Client) runAll(ctx context.Context, s script, calls []scriptCall) []rueidis.RedisResult {
-	cmds := make([]rueidis.Completed, len(calls))
-	for i, call := range calls {
-		cmds[i] = c.rc.B().Evalsha().Sha1(s.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+	const mostNodes = 64 // then each call is sent with the text
+	results := make([]rueidis.RedisResult, len(calls))
+	left := make([]int, len(calls))
+	for i := range left {
+		left[i] = i
 	}
-	results := c.doMulti(ctx, cmds...)
-	for i, r := range results {
-		if text, failed := replyError(r.Error()); failed && strings.HasPrefix(text, "NOSCRIPT") {
-			call := calls[i]
-			results[i] = c.do(ctx, c.rc.B().Eval().Script(s.text).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build())
+	for rounds := 0; ; rounds++ {
+		cmds := make([]rueidis.Completed, len(left))
+		for k, i := range left {
+			cmds[k] = c.rc.B().Evalsha().Sha1(s.sha).Numkeys(int64(len(calls[i].keys))).Key(calls[i].keys...).Arg(calls[i].args...).Build()
+		}
+		for k, r := range c.doMulti(ctx, cmds...) {
+			results[left[k]] = r
+		}
+		left = slices.DeleteFunc(left, func(i int) bool {
+			text, failed := replyError(results[i].Error())
+			return !failed || !strings.HasPrefix(text, "NOSCRIPT")
+		})
+		for n := 0; len(left) > 0 && (n == 0 || rounds == mostNodes); n++ {
+			call := calls[left[0]]
+			results[left[0]] = c.do(ctx, c.rc.B().Eval().Script(s.text).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build())
+			left = left[1:]
+		}
+		if len(left) == 0 {
+			return results
 		}
 	}
-	return results
 }

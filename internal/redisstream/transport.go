@@ -217,15 +217,18 @@ func (g *Group) ifOwned(ctx context.Context, what string, s script, refs []wire.
 // Ack settles entries. See [delivery.Transport].
 func (g *Group) Ack(ctx context.Context, refs []wire.Ref) error {
 	chunks := chunk(refs, maxAck)
+	done := make([]wire.Ref, 0, min(len(refs), maxAck))
 	var errs []error
 	for i, err := range g.ackChunks(ctx, chunks, refs) {
 		if err != nil {
 			errs = append(errs, g.failure(ctx, "acknowledge entries of "+chunks[i].stream, err, chunks[i].stream))
 			continue
 		}
+		done = done[:0]
 		for _, j := range chunks[i].index {
-			g.settled(refs[j])
+			done = append(done, refs[j])
 		}
+		g.settled(done...)
 	}
 	return errors.Join(errs...)
 }
@@ -235,11 +238,10 @@ func (g *Group) Ack(ctx context.Context, refs []wire.Ref) error {
 func (g *Group) ackChunks(ctx context.Context, chunks []refChunk, refs []wire.Ref) []error {
 	var cmds []rueidis.Completed
 	var of []int // chunk of each command
+	texts := idTexts(refs, chunks)
 	for i, c := range chunks {
-		ids := make([]string, len(c.index))
-		for k, j := range c.index {
-			ids[k] = refs[j].ID.String()
-		}
+		ids := texts[:len(c.index)]
+		texts = texts[len(ids):]
 		cmds = append(cmds, g.c.rc.B().Xack().Key(c.stream).Group(g.cfg.Group).Id(ids...).Build())
 		of = append(of, i)
 		if _, redriven := g.retried(c.stream); redriven {
@@ -371,6 +373,22 @@ func (g *Group) prune(ctx context.Context, idleMs int64, consumer string) (remov
 	return removed, errors.Join(errs...)
 }
 
+// idTexts returns the ids of all chunks as text, cut from one string.
+func idTexts(refs []wire.Ref, chunks []refChunk) []string {
+	var all strings.Builder
+	all.Grow(len(refs) * len("1735987200000-00"))
+	texts := make([]string, 0, len(refs))
+	var id [41]byte
+	for _, c := range chunks {
+		for _, i := range c.index {
+			from := all.Len()
+			all.Write(refs[i].ID.Append(id[:0]))
+			texts = append(texts, all.String()[from:])
+		}
+	}
+	return texts
+}
+
 // refChunk is a part of a list of refs that is one stream's.
 type refChunk struct {
 	stream string
@@ -380,14 +398,24 @@ type refChunk struct {
 // chunk splits refs by stream, and each stream's into parts of at most size.
 func chunk(refs []wire.Ref, size int) []refChunk {
 	var chunks []refChunk
+	var sizes []int
+	of := make([]int, len(refs))
 	filling := map[string]int{} // stream: its chunk that has room
 	for i, r := range refs {
 		c, ok := filling[r.Stream]
-		if !ok || len(chunks[c].index) == size {
+		if !ok || sizes[c] == size {
 			c = len(chunks)
 			filling[r.Stream] = c
-			chunks = append(chunks, refChunk{stream: r.Stream})
+			chunks, sizes = append(chunks, refChunk{stream: r.Stream}), append(sizes, 0)
 		}
+		sizes[c]++
+		of[i] = c
+	}
+	index := make([]int, len(refs)) // of all chunks
+	for c, n := range sizes {
+		chunks[c].index, index = index[:0:n], index[n:]
+	}
+	for i, c := range of {
 		chunks[c].index = append(chunks[c].index, i)
 	}
 	return chunks

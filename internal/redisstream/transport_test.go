@@ -73,8 +73,8 @@ func TestReclaimTakesIdleEntriesOverWithoutCounting(t *testing.T) {
 			if n := map[bool]int{true: 7, false: 1}[e.ID == want[0]]; page.Deliveries[i] != n {
 				t.Errorf("%s: %d deliveries, want %d", e.ID, page.Deliveries[i], n)
 			}
-			if len(e.Fields) != 1 || e.Fields[0].Name != "n" {
-				t.Errorf("%s: fields %v", e.ID, e.Fields)
+			if e.Fields.Len() != 1 || e.Fields.List()[0].Name != "n" {
+				t.Errorf("%s: fields %v", e.ID, e.Fields.List())
 			}
 		}
 		got = append(got, ids(page.Entries)...)
@@ -311,7 +311,7 @@ func TestBuryKeepsEveryFieldAndSettlesOnce(t *testing.T) {
 		{Name: "freshet-first-failed", Value: "2025-12-06T09:00:00.123Z"},
 		{Name: "freshet-last-failed", Value: ""},
 	}...)
-	if got := letters[0].Fields; !slices.Equal(got, want) {
+	if got := letters[0].Fields.List(); !slices.Equal(got, want) {
 		t.Errorf("letter\n%q, want\n%q", got, want)
 	}
 	if n := len(owners(server, s1)); n != 0 {
@@ -333,7 +333,7 @@ func TestBuryTakesEntriesOfAnySize(t *testing.T) {
 	g := group(t, c, "a")
 	for _, e := range read(t, g, 10) {
 		if owned, err := g.Bury(t.Context(), delivery.DeadLetter{Entry: e}); err != nil || !owned {
-			t.Errorf("%d fields: owned %t, %v", len(e.Fields), owned, err)
+			t.Errorf("%d fields: owned %t, %v", e.Fields.Len(), owned, err)
 		}
 	}
 	if n := len(owners(server, s1)); n != 0 {

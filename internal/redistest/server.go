@@ -91,6 +91,9 @@ func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.It
 // URL returns the server's address as clients take it.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
 
+// PID returns the number of the server's process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // Close kills the server and removes its files.
 func (s *Server) Close() {
 	s.Kill()
@@ -146,7 +149,7 @@ func (s *Server) start() error {
 		return fmt.Errorf("start redis-server: %w", err)
 	}
 	s.cmd = cmd
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		reply, err := Call(s.Addr(), "INFO", "server")
 		if err != nil {
 			continue

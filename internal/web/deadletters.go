@@ -187,7 +187,7 @@ func (d *Dashboard) deadLetter(r *http.Request) (*view, error) {
 	if revealed {
 		d.audit(r, "revealed a dead letter", "stream", l.Stream, "group", l.Group, "id", l.ID)
 	}
-	body := letterView{DeadLetter: l, Cluster: clusterOf(l), Revealed: revealed, Fields: l.Envelope.Fields,
+	body := letterView{DeadLetter: l, Cluster: clusterOf(l), Revealed: revealed, Fields: l.Envelope.Fields.List(),
 		Data: pretty(dataOf(l.Envelope, revealed)), Meta: pretty(l.Envelope.Metadata)}
 	if !revealed {
 		body.Fields = personal.Fields(body.Fields)

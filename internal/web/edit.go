@@ -37,9 +37,9 @@ func (d *Dashboard) edit(r *http.Request) (*view, error) {
 	}
 	if r.PostFormValue("save") == "" {
 		d.audit(r, "revealed a dead letter to edit it", "stream", l.Stream, "group", l.Group, "id", l.ID)
-		return editPage(l, l.Envelope.Fields, "", 0), nil
+		return editPage(l, l.Envelope.Fields.List(), "", 0), nil
 	}
-	fields, changed := editedFields(r, l.Envelope.Fields)
+	fields, changed := editedFields(r, l.Envelope.Fields.List())
 	if len(changed) == 0 {
 		return editPage(l, fields, "Nothing was changed.", http.StatusUnprocessableEntity), nil
 	}

@@ -36,11 +36,11 @@ func (d *Dashboard) event(r *http.Request) (*view, error) {
 		return nil, notFound("%s has no entry %s. It may have been trimmed.", text(stream), id)
 	}
 	e := item.Envelope
-	body := &eventView{Envelope: e, Refusal: item.Refusal, At: idTime(id), Fields: e.Fields, Revealed: r.Method == http.MethodPost, Meta: pretty(e.Metadata)}
+	body := &eventView{Envelope: e, Refusal: item.Refusal, At: idTime(id), Fields: e.Fields.List(), Revealed: r.Method == http.MethodPost, Meta: pretty(e.Metadata)}
 	if body.Revealed {
 		d.audit(r, "revealed an event", "stream", stream, "id", id)
 	} else {
-		body.Fields = personal.Fields(e.Fields)
+		body.Fields = personal.Fields(body.Fields)
 		body.Meta = pretty(personal.JSON(e.Metadata))
 	}
 	body.Data = pretty(dataOf(e, body.Revealed))

@@ -160,7 +160,7 @@ func pretty(raw json.RawMessage) string {
 func dataOf(e *events.Envelope, revealed bool) json.RawMessage {
 	data := e.Data
 	if data == nil {
-		for _, f := range e.Fields {
+		for f := range e.Fields.All() {
 			if f.Name == "data" || f.Name == "eventData" {
 				data = json.RawMessage(f.Value)
 			}

@@ -1,6 +1,8 @@
 package wire_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/shopspring/decimal"
@@ -39,11 +41,45 @@ func BenchmarkDecode(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		e := wire.Entry{Stream: stream, ID: wire.ID{Ms: uint64(vectorNow.UnixMilli())}, Fields: fields}
+		e := wire.Entry{Stream: stream, ID: wire.ID{Ms: uint64(vectorNow.UnixMilli())}, Fields: events.FieldsOf(fields...)}
 		b.Run(stream, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, refusal := d.Decode(&e); refusal != nil {
+					b.Fatal(refusal)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkDecodeMet reads what other publishers wrote, or what is long.
+func BenchmarkDecodeMet(b *testing.B) {
+	const data = `{"userId":"` + userID + `","email":"uffffffffffff@example.com","firstName":"Augusta Ada",` +
+		`"lastName":"Lovelace","name":"Augusta Ada Lovelace","isActive":true,"createdAt":"2025-12-04T10:00:00.000Z"}`
+	guide := with(with(userEntry(), "data", data), "metadata", `{"correlationId":"user_`+userID+`_1764842400000","version":"1.0",`+
+		`"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","publishedBy":"user-service","priority":"normal",`+
+		`"sourceTimestamp":"2025-12-04T10:00:00.000Z","sourceApp":"wrapper-api","environment":"production","region":"eu-central-1"}`)
+	quoted := guide
+	for f := range guide.Fields.All() {
+		if f.Name != "data" {
+			quoted = with(quoted, f.Name, strconv.Quote(f.Value))
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		entry wire.Entry
+	}{
+		{"guide", guide},
+		{"v0", quoted},
+		{"acknowledgment", ackEntry()},
+		{"escapes", with(guide, "data", strings.ReplaceAll(data, "Ada", `\u00c5da`))},
+		{"10KB", with(guide, "data", data[:len(data)-1]+`,"notes":"`+strings.Repeat("n", 10_000)+`"}`)},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, refusal := decoder.Decode(&tt.entry); refusal != nil {
 					b.Fatal(refusal)
 				}
 			}

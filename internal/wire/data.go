@@ -31,13 +31,15 @@ func (r *reading) data() *Refusal {
 // fromMembers takes the scanned object for data.
 func (r *reading) fromMembers(text string) *Refusal {
 	t := r.env.Type
+	var f *events.DataField
+	next := 0
 	for i := range r.json.members {
 		m := &r.json.members[i]
 		if m.name == "tenantId" && m.kind() == jsonString && m.text() != r.env.Tenant {
 			r.warn("data.tenantId: another tenant than the envelope's, ignored")
 		}
-		if f := t.Field(m.name); f != nil && !isAmount(f) {
-			if refusal := checkKind(f, m); refusal != nil {
+		if f, next = fieldOf(t, m.name, next); f != nil && !isAmount(f) {
+			if refusal := r.checkKind(f, m); refusal != nil {
 				return refusal
 			}
 		}
@@ -51,7 +53,7 @@ func (r *reading) fromMembers(text string) *Refusal {
 	if refusal := r.entity(); refusal != nil {
 		return refusal
 	}
-	if err := events.ValidID(r.env.Entity.ID); err != nil {
+	if err := r.checkID(r.env.Entity.ID); err != nil {
 		return &Refusal{BadID, "entityId", err.Error()}
 	}
 	if credits {
@@ -64,17 +66,25 @@ func (r *reading) fromMembers(text string) *Refusal {
 	return nil
 }
 
+// fieldOf is t.Field, but looks first from the field that is expected: most
+// publishers keep to the catalogue's order. It also returns the one to expect
+// after it.
+func fieldOf(t *events.Type, name string, expected int) (f *events.DataField, next int) {
+	for i := expected; i < len(t.Fields); i++ {
+		if f := &t.Fields[i]; f.Name == name && !f.Envelope {
+			return f, i + 1
+		}
+	}
+	return t.Field(name), expected
+}
+
 // member returns a scanned member of data, one that was added first; nil when
 // it is absent or null.
 func (r *reading) member(name string) *member {
-	for _, list := range [][]member{r.added, r.json.members} {
-		for i := range list {
-			if m := &list[i]; m.name == name && m.kind() != jsonNull {
-				return m
-			}
-		}
+	if m := findMember(r.added, name); m != nil {
+		return m
 	}
-	return nil
+	return findMember(r.json.members, name)
 }
 
 // id returns an id of data, "" when it is absent.
@@ -136,7 +146,7 @@ func (r *reading) flatData() *Refusal {
 	t := r.env.Type
 	b := append(r.scratch[:0], '{')
 	known := false
-	for i, f := range r.fields {
+	for i, f := range r.fields.List() {
 		if ofEnvelope(f.Name) {
 			continue
 		}
@@ -213,7 +223,7 @@ func (r *reading) flatCredit() *Refusal {
 			if f.Kind == events.KindID && m.kind() == jsonNumber {
 				m.value = `"` + m.value + `"`
 			}
-			if refusal := checkKind(f, &m); refusal != nil {
+			if refusal := r.checkKind(f, &m); refusal != nil {
 				r.warn("metadata." + f.Name + ": " + string(refusal.Reason) + ", left out")
 				continue
 			}
@@ -230,9 +240,12 @@ func (r *reading) flatCredit() *Refusal {
 	}
 	b = appendMember(b, member{"amount", amount})
 	flat := map[string]bool{}
-	for i, f := range r.fields {
+	for i, f := range r.fields.List() {
+		if ofEnvelope(f.Name) {
+			continue
+		}
 		field := t.Field(f.Name)
-		if field == nil || isAmount(field) || ofEnvelope(f.Name) {
+		if field == nil || isAmount(field) {
 			continue
 		}
 		value, refusal := r.flatValue(field, f, i)
@@ -319,7 +332,7 @@ func (r *reading) objectOrEmpty(field string, f jsonField) (string, *Refusal) {
 }
 
 // checkKind refuses a member of data that its Go field could not take.
-func checkKind(f *events.DataField, m *member) *Refusal {
+func (r *reading) checkKind(f *events.DataField, m *member) *Refusal {
 	kind := m.kind()
 	if kind == jsonNull {
 		return nil
@@ -331,8 +344,8 @@ func checkKind(f *events.DataField, m *member) *Refusal {
 		ok = kind == jsonString
 	case events.KindID:
 		ok = kind == jsonString
-		if id := m.text(); ok && id != "" {
-			if err := events.ValidID(id); err != nil {
+		if id := r.json.text(m); ok && id != "" {
+			if err := r.checkID(id); err != nil {
 				return refuse(BadID, err.Error())
 			}
 		}
@@ -344,10 +357,10 @@ func checkKind(f *events.DataField, m *member) *Refusal {
 			return refuse(BadNumber, "must be a whole number")
 		}
 	case events.KindDecimal:
-		ok = kind == jsonNumber || kind == jsonString && isNumber(m.text()) && numberInRange(m.text())
+		ok = kind == jsonNumber || kind == jsonString && isNumber(r.json.text(m)) && numberInRange(r.json.text(m))
 	case events.KindTime:
 		ok = kind == jsonString
-		if _, err := parseTime(m.text()); ok && err != nil {
+		if _, err := parseTime(r.json.text(m)); ok && err != nil {
 			return refuse(BadTimestamp, err.Error())
 		}
 	case events.KindObject:

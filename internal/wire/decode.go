@@ -1,24 +1,12 @@
 package wire
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/freshet/freshet/events"
 )
-
-// How far a publisher's clock may be ahead.
-const (
-	futureWarned  = time.Minute
-	futureRefused = 24 * time.Hour
-)
-
-// newestMajor is the newest major schema version that is understood.
-const newestMajor = 2
 
 // acknowledgmentType is the one type that is told by its stream alone.
 var acknowledgmentType = events.Acknowledgment{}.Type()
@@ -35,16 +23,22 @@ type Decoder struct {
 // only the fields as such have been checked.
 func (d *Decoder) Decode(e *Entry) (*events.Envelope, *Refusal) {
 	w := workspaces.Get().(*workspace)
-	w.scratch = e.ID.append(w.scratch[:0])
 	r := reading{
 		workspace: w,
-		env:       &events.Envelope{Stream: e.Stream, ID: w.text(w.scratch), Fields: e.Fields},
 		entry:     e,
 		base:      events.BaseStream(e.Stream),
-		fields:    e.Fields,
+		fields:    e.published(),
 		now:       d.Now,
 	}
-	refusal := r.decode()
+	size, refusal := r.check()
+	r.env = w.envelope(size, refusal)
+	w.scratch = e.ID.Append(w.scratch[:0])
+	r.env.Stream, r.env.ID, r.env.Fields, r.env.Time = e.Stream, w.text(w.scratch), e.Fields, idTime(e.ID)
+	if refusal == nil {
+		refusal = r.decode()
+	} else {
+		r.env.Identity = r.place(e.Ref())
+	}
 	w.release()
 	workspaces.Put(w)
 	return r.env, refusal
@@ -55,29 +49,30 @@ type reading struct {
 	*workspace
 	env       *events.Envelope
 	entry     *Entry
-	base      string         // the stream that the entry was first published on
-	fields    []events.Field // as published
-	quotedEra bool           // v0
+	base      string        // the stream that the entry was first published on
+	fields    events.Fields // as published
+	quotedEra bool          // v0
 	named     named
 	now       func() time.Time // nil: time.Now
 
 	publisherID string // of the event, "" when it has none
 	businessID  string // of an allocation or operation, from metadata
+	validID     string // the one that was found valid last
+	badTenant   error  // what is wrong with tenantId
+	early       bool   // the timestamp is ahead
 }
 
 func (r *reading) decode() *Refusal {
-	r.env.Time = idTime(r.entry.ID)
-	if _, ours := events.CopyOf(r.entry.Stream); ours {
-		r.fields = withoutOwn(r.fields)
-	}
-	if refusal := checkFields(r.fields); refusal != nil {
-		r.env.Identity = r.place(r.entry.Ref())
-		return refusal
-	}
 	acknowledgment := strings.HasPrefix(r.base, acknowledgmentType.Stream) &&
 		events.Lookup(r.base, "") == acknowledgmentType
-	r.quotedEra = isQuotedEra(r.fields, acknowledgment)
-	r.collect()
+	mark := r.named.eventType
+	if acknowledgment {
+		mark = r.named.acknowledgmentID
+	}
+	if isQuotedEra(r.fields, mark) {
+		r.quotedEra = true
+		r.collect()
+	}
 	if r.named.event.given && r.named.eventType == "" && !acknowledgment {
 		if refusal := r.unwrap(); refusal != nil {
 			r.env.Identity = r.place(r.entry.Ref())
@@ -95,7 +90,7 @@ func (r *reading) decode() *Refusal {
 		return &Refusal{BadID, "eventType", fmt.Sprintf("must have at most %d bytes", events.MaxID)}
 	default:
 		r.env.WireType = r.named.eventType
-		r.env.Type = events.Lookup(r.base, r.named.eventType)
+		r.env.Type = r.lookup(r.base, r.named.eventType)
 		if r.named.entityType == "interapp" {
 			r.env.Type = events.LookupInterApp(r.named.eventType)
 		}
@@ -126,94 +121,22 @@ func (r *reading) unwrap() *Refusal {
 	if kind != jsonObject {
 		return &Refusal{BadJSONType, "event", "must be an object"}
 	}
-	r.fields, r.quotedEra, r.named = nil, false, named{}
+	var fields []events.Field
 	for i := range r.json.members {
 		m := &r.json.members[i]
 		switch m.kind() {
 		case jsonNull:
 		case jsonString:
-			r.fields = append(r.fields, events.Field{Name: m.name, Value: m.text()})
+			fields = append(fields, events.Field{Name: m.name, Value: m.text()})
 		default:
-			r.fields = append(r.fields, events.Field{Name: m.name, Value: m.value})
+			fields = append(fields, events.Field{Name: m.name, Value: m.value})
 		}
 	}
+	r.fields, r.quotedEra = events.FieldsOf(fields...), false
 	r.collect()
 	r.warn("event: the whole event in one field")
 	return nil
 }
-
-// readable sets what can be told of any entry, as far as it is valid. It
-// returns what is wrong with the timestamp.
-func (r *reading) readable() (badTime error) {
-	n, env := &r.named, r.env
-	origin := r.origin()
-	if n.tenantID != "" && events.ValidTenant(n.tenantID) == nil {
-		env.Tenant = n.tenantID
-	}
-	env.Source, env.Target, env.PublishedBy, env.Action = n.source, n.target, n.publishedBy, n.action
-	r.publisherID = n.publisherID()
-	if r.publisherID != "" && events.ValidID(r.publisherID) == nil {
-		env.Identity = r.publisherID
-	} else {
-		env.Identity = r.place(origin)
-	}
-	env.Entity = events.Entity{Type: n.entityType, ID: n.entityID}
-	env.Time = idTime(origin.ID)
-	if n.timestamp == "" {
-		return nil
-	}
-	// A Date keeps its JSON quotes in every era.
-	t, err := parseTime(strings.Trim(n.timestamp, `"`))
-	if err == nil && r.ahead(t, futureRefused) {
-		err = errors.New("more than 24 h ahead")
-	}
-	if err == nil {
-		env.Time = t
-	}
-	return err
-}
-
-// origin names the entry that this one is, or that it is a copy of, as far as
-// the copy tells.
-func (r *reading) origin() Ref {
-	stream, ours := events.CopyOf(r.entry.Stream)
-	ref := Ref{stream, r.entry.ID}
-	for _, f := range r.entry.Fields {
-		if ours && f.Name == ownPrefix+"id" {
-			if id, err := ParseID(f.Value); err == nil {
-				ref.ID = id
-			}
-		}
-	}
-	if stream != r.base {
-		if id, err := ParseID(r.named.originalID); err == nil {
-			return Ref{r.base, id}
-		}
-	}
-	return ref
-}
-
-// ahead tells whether t is further ahead than by, of our clock and of the
-// server's.
-func (r *reading) ahead(t time.Time, by time.Duration) bool {
-	if !t.After(idTime(r.entry.ID).Add(by)) {
-		return false
-	}
-	now := time.Now
-	if r.now != nil {
-		now = r.now
-	}
-	return t.After(now().Add(by))
-}
-
-// place names an event that has no id of its own.
-func (r *reading) place(origin Ref) string {
-	r.scratch = origin.append(r.scratch[:0])
-	return r.text(r.scratch)
-}
-
-// publisherID is the id that the publisher gave the event.
-func (n *named) publisherID() string { return cmp.Or(n.eventID, n.acknowledgmentID, n.messageID) }
 
 // unknown keeps the data of an event that the catalogue does not know, where
 // it is an object.
@@ -224,67 +147,6 @@ func (r *reading) unknown() {
 			return
 		}
 	}
-}
-
-func (r *reading) checkEnvelope(badTime error) *Refusal {
-	n := &r.named
-	if r.env.Type.Shape != events.ShapeAcknowledgment || n.tenantID != "" {
-		if refusal := r.checkTenant(); refusal != nil {
-			return refusal
-		}
-	}
-	for _, id := range []struct{ field, value string }{
-		{"eventId", n.eventID}, {"acknowledgmentId", n.acknowledgmentID}, {"messageId", n.messageID}, {"entityId", n.entityID},
-	} {
-		if id.value == "" {
-			continue
-		}
-		if err := events.ValidID(id.value); err != nil {
-			return &Refusal{BadID, id.field, err.Error()}
-		}
-	}
-	if refusal := r.checkVersion("version", n.version); refusal != nil {
-		return refusal
-	}
-	if badTime != nil {
-		return &Refusal{BadTimestamp, "timestamp", badTime.Error()}
-	}
-	if n.timestamp != "" && r.ahead(r.env.Time, futureWarned) {
-		r.warn("timestamp: ahead of this clock")
-	}
-	if r.publisherID == "" {
-		r.warn("eventId: absent, taken from the entry's place")
-	}
-	return nil
-}
-
-func (r *reading) checkTenant() *Refusal {
-	tenant := r.named.tenantID
-	if tenant == "" {
-		return &Refusal{Reason: MissingField, Field: "tenantId"}
-	}
-	if err := events.ValidTenant(tenant); err != nil {
-		return &Refusal{BadTenant, "tenantId", strings.TrimPrefix(err.Error(), "tenant: ")}
-	}
-	for _, stream := range []string{"credit-events:", "crm:organization-assignments:"} {
-		if of, ok := strings.CutPrefix(r.base, stream); ok && of != tenant {
-			return &Refusal{TenantMismatch, "tenantId", "not the tenant of the stream"}
-		}
-	}
-	return nil
-}
-
-// checkVersion refuses a newer major version; a version that is no number
-// says nothing.
-func (r *reading) checkVersion(field, version string) *Refusal {
-	major, _, _ := strings.Cut(version, ".")
-	if !isDigits(major) {
-		return nil
-	}
-	if n, err := strconv.ParseUint(major, 10, 32); err != nil || n > newestMajor {
-		return &Refusal{UnsupportedVersion, field, fmt.Sprintf("at most %d", newestMajor)}
-	}
-	return nil
 }
 
 // metadata reads the metadata field. What is no JSON object is taken as
@@ -314,19 +176,19 @@ func (r *reading) readMetadata(members []member) *Refusal {
 		}
 		switch m.name {
 		case "correlationId":
-			r.env.CorrelationID = m.text()
+			r.env.CorrelationID = r.json.text(m)
 		case "traceparent":
-			r.env.Traceparent = m.text()
+			r.env.Traceparent = r.json.text(m)
 		case "allocationId", "operationId":
 			if r.env.Type.Field(m.name) != nil {
-				r.businessID = scalarText(m.text(), false)
+				r.businessID = scalarText(r.json.text(m), false)
 			}
 		case "sourceApp":
 			if r.env.Source == "" {
-				r.env.Source = m.text()
+				r.env.Source = r.json.text(m)
 			}
 		case "version":
-			if refusal := r.checkVersion("metadata.version", m.text()); refusal != nil {
+			if refusal := r.checkVersion("metadata.version", r.json.text(m)); refusal != nil {
 				return refusal
 			}
 		}
@@ -372,7 +234,3 @@ func (r *reading) inner(field, text string) (string, *Refusal) {
 }
 
 func (r *reading) warn(what string) { r.env.Warnings = append(r.env.Warnings, what) }
-
-func idTime(id ID) time.Time {
-	return time.UnixMilli(int64(min(id.Ms, 1<<53))).UTC()
-}

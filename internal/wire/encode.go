@@ -21,8 +21,10 @@ type Outgoing struct {
 	CorrelationID string         // default: made of the entity and the time
 	Traceparent   string         // W3C trace context
 	Source        string         // publishing application
-	Time          time.Time      // default now
+	Time          time.Time      // default that of Moment
+	Moment        Moment         // default now
 	Metadata      map[string]any // more metadata, where the shape has any
+	Room          *Room          // where the fields are put; default: memory of their own
 }
 
 // Encode lays an event out as era v1 does: the stream, the fields in the
@@ -32,6 +34,12 @@ func Encode(m Outgoing) (stream string, fields []events.Field, eventID string, e
 	if err := events.Validate(m.Payload); err != nil {
 		return "", nil, "", err
 	}
+	if m.Moment.tick == 0 {
+		m.Moment = Moments(1)
+	}
+	if m.Time.IsZero() {
+		m.Time = m.Moment.at
+	}
 	space := workspaces.Get().(*workspace)
 	w := writing{workspace: space, Outgoing: m, t: m.Payload.Type(), stamp: newStamp(m)}
 	eventID, err = w.encode()
@@ -40,6 +48,9 @@ func Encode(m Outgoing) (stream string, fields []events.Field, eventID string, e
 	if err != nil {
 		return w.stream, nil, "", err
 	}
+	if m.Room != nil {
+		m.Room.fields = m.Room.fields[:len(m.Room.fields)+len(w.fields)]
+	}
 	return w.stream, w.fields, eventID, nil
 }
 
@@ -47,13 +58,14 @@ func Encode(m Outgoing) (stream string, fields []events.Field, eventID string, e
 type writing struct {
 	*workspace
 	Outgoing
-	t      *events.Type
-	stamp  stamp
-	stream string
-	object string // data, whose members are in the workspace
-	time   string
-	ms     string // of the event's time
-	fields []events.Field
+	t          *events.Type
+	stamp      stamp
+	stream     string
+	object     string // data, whose members are in the workspace
+	uncut      string // what of it has not been cut into members yet
+	time       string
+	quotedTime string // as JSON
+	fields     []events.Field
 }
 
 func (w *writing) encode() (eventID string, err error) {
@@ -86,7 +98,10 @@ func (w *writing) encode() (eventID string, err error) {
 }
 
 func (w *writing) prepare() error {
-	w.stream = strings.Replace(w.t.Stream, "{app}", application(w.Payload), 1)
+	w.stream = w.t.Stream
+	if w.t.Shape == events.ShapeRoleFanOut {
+		w.stream = strings.Replace(w.stream, "{app}", application(w.Payload), 1)
+	}
 	if w.t.Shape != events.ShapeAcknowledgment {
 		if err := events.ValidTenant(w.Tenant); err != nil {
 			return w.fail("tenantId", strings.TrimPrefix(err.Error(), "tenant: "))
@@ -97,83 +112,25 @@ func (w *writing) prepare() error {
 			return w.fail("source", err.Error())
 		}
 	}
-	if w.Time.IsZero() {
-		w.Time = time.Now()
-	}
 	w.Time = w.Time.UTC()
 	if y := w.Time.Year(); y < 1970 || y > 9999 {
 		return w.fail("timestamp", "must be within the years 1970 to 9999")
 	}
-	w.scratch = events.AppendTime(w.scratch[:0], w.Time)
-	w.time = w.text(w.scratch)
-	w.scratch = strconv.AppendInt(w.scratch[:0], w.Time.UnixMilli(), 10)
-	w.ms = w.text(w.scratch)
+	w.scratch = append(events.AppendTime(append(w.scratch[:0], '"'), w.Time), '"')
+	w.quotedTime = w.text(w.scratch)
+	w.time = w.quotedTime[1 : len(w.quotedTime)-1]
 	data, err := events.AppendEncode(w.scratch[:0], w.Payload)
 	if err != nil {
 		return err
 	}
 	w.scratch = data
 	w.object = w.text(data)
-	w.fields = make([]events.Field, 0, 11)
+	if w.Room != nil {
+		w.fields = w.Room.forFields()
+	} else {
+		w.fields = make([]events.Field, 0, mostFields)
+	}
 	return w.readData()
-}
-
-// readData finds the members of data. Scalars are written to the rules for
-// what is read; whatever else a payload has may come from a caller as it is.
-func (w *writing) readData() error {
-	if !slices.ContainsFunc(w.t.Fields, notScalar) && w.cut() {
-		return nil
-	}
-	if err := w.scan("data", w.object); err != nil {
-		return err
-	}
-	w.data = append(w.data[:0], w.json.members...)
-	return nil
-}
-
-func notScalar(f events.DataField) bool {
-	switch f.Kind {
-	case events.KindObject, events.KindArray, events.KindAny:
-		return true
-	}
-	return false
-}
-
-// cut cuts data into its members. It gives up at what it does not expect.
-func (w *writing) cut() bool {
-	const usualNumber = 100 // bytes; always in the range of a float64
-	w.data = w.data[:0]
-	for rest := w.object[1:]; rest != "}"; {
-		rest = strings.TrimPrefix(rest, ",")
-		name, after, _ := strings.Cut(rest[1:], `":`) // names of the catalogue have no escapes
-		end := 0
-		switch kindOf(after[0]) {
-		case jsonObject, jsonArray:
-			return false
-		case jsonString:
-			end = stringLength(after)
-		default:
-			end = strings.IndexAny(after, ",}")
-			if end > usualNumber {
-				return false
-			}
-		}
-		w.data = append(w.data, member{name, after[:end]})
-		rest = after[end:]
-	}
-	return true
-}
-
-// stringLength returns how many bytes at the beginning of s are a JSON string.
-func stringLength(s string) int {
-	for i := 1; ; i++ {
-		switch s[i] {
-		case '"':
-			return i + 1
-		case '\\':
-			i++
-		}
-	}
 }
 
 // scan holds what is written to the rules for what is read; the scanner then
@@ -197,47 +154,36 @@ func (w *writing) add(name, value string) {
 	w.fields = append(w.fields, events.Field{Name: name, Value: value})
 }
 
-// of returns the text of a string member of data, "" when it is absent.
-func (w *writing) of(names ...string) string {
-	for _, name := range names {
-		for i := range w.data {
-			if m := &w.data[i]; m.name == name && m.kind() == jsonString {
-				return m.text()
-			}
-		}
-	}
-	return ""
-}
-
 // correlation returns the correlation id as JSON: the caller's, or one in the
 // form that the guide's publisher gives.
 func (w *writing) correlation(family, about string) string {
-	id := w.CorrelationID
-	if id == "" {
-		b := append(append(w.scratch[:0], family...), '_')
-		b = append(append(b, about...), '_')
-		w.scratch = append(b, w.ms...)
-		id = w.text(w.scratch)
+	if w.CorrelationID != "" {
+		return w.quoted(w.CorrelationID)
 	}
-	return w.quoted(id)
+	b := append(append(w.scratch[:0], '"'), family...)
+	quote := len(b)
+	b = appendQuoted(b, about)
+	b[quote], b[len(b)-1] = '_', '_' // for its quotes
+	b = strconv.AppendInt(b, w.Time.UnixMilli(), 10)
+	w.scratch = append(b, '"')
+	return w.text(w.scratch)
 }
 
 // metadata renders the shape's own metadata, with the trace context, and the
 // caller's over it.
-func (w *writing) metadata(shapes ...member) (string, error) {
-	own := append(w.own[:0], shapes...)
-	if w.Traceparent != "" {
-		own = setMember(own, member{"traceparent", w.quoted(w.Traceparent)})
-	}
-	if len(w.Metadata) > 0 {
-		var err error
-		if own, err = w.callers(own); err != nil {
+func (w *writing) metadata(members ...member) (string, error) {
+	if w.Traceparent != "" || len(w.Metadata) > 0 {
+		w.own = append(w.own[:0], members...)
+		if w.Traceparent != "" {
+			w.own = setMember(w.own, member{"traceparent", w.quoted(w.Traceparent)})
+		}
+		if err := w.addCallers(); err != nil {
 			return "", err
 		}
+		members = w.own
 	}
-	w.own = own
 	b := append(w.scratch[:0], '{')
-	for _, m := range own {
+	for _, m := range members {
 		b = appendMember(b, m)
 	}
 	w.scratch = append(b, '}')
@@ -250,18 +196,18 @@ func (w *writing) metadata(shapes ...member) (string, error) {
 	return text, nil
 }
 
-// callers sets what the caller gives in the order of the names.
-func (w *writing) callers(own []member) ([]member, error) {
+// addCallers sets what the caller gives in the order of the names.
+func (w *writing) addCallers() error {
 	for _, name := range slices.Sorted(maps.Keys(w.Metadata)) {
 		var text bytes.Buffer
 		e := json.NewEncoder(&text)
 		e.SetEscapeHTML(false)
 		if err := e.Encode(w.Metadata[name]); err != nil {
-			return nil, w.fail("metadata", "has no JSON form")
+			return w.fail("metadata", "has no JSON form")
 		}
-		own = setMember(own, member{name, strings.TrimSuffix(text.String(), "\n")})
+		w.own = setMember(w.own, member{name, strings.TrimSuffix(text.String(), "\n")})
 	}
-	return own, nil
+	return nil
 }
 
 func setMember(members []member, m member) []member {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"regexp"
 	"slices"
@@ -67,7 +68,7 @@ func TestEncodeVectorsAgain(t *testing.T) {
 		if stream != v.entry.Stream {
 			t.Errorf("%s: stream %s", v.name, stream)
 		}
-		got, want := publishFree(t, fields), publishFree(t, v.entry.Fields)
+		got, want := publishFree(t, fields), publishFree(t, v.entry.Fields.List())
 		for i := range want {
 			switch f := &want[i]; {
 			case f.Name == "entityType" && env.Type.Name == "role_updated": // the guide says role, and so do we
@@ -363,7 +364,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%T: %v", p, err)
 		}
-		env, refusal := d.Decode(&wire.Entry{Stream: stream, ID: wire.ID{Ms: 1}, Fields: fields})
+		env, refusal := d.Decode(&wire.Entry{Stream: stream, ID: wire.ID{Ms: 1}, Fields: events.FieldsOf(fields...)})
 		if refusal != nil {
 			t.Fatalf("%T: %v in %v", p, refusal, fields)
 		}
@@ -422,17 +423,75 @@ func TestErasAgree(t *testing.T) {
 				f.Value = quote(f.Value)
 			}
 		}
-		raw, refusal := d.Decode(&wire.Entry{Stream: stream, ID: wire.ID{Ms: 1}, Fields: fields})
+		raw, refusal := d.Decode(&wire.Entry{Stream: stream, ID: wire.ID{Ms: 1}, Fields: events.FieldsOf(fields...)})
 		if refusal != nil {
 			t.Fatal(refusal)
 		}
-		old, refusal := d.Decode(&wire.Entry{Stream: stream, ID: wire.ID{Ms: 1}, Fields: quoted})
+		old, refusal := d.Decode(&wire.Entry{Stream: stream, ID: wire.ID{Ms: 1}, Fields: events.FieldsOf(quoted...)})
 		if refusal != nil {
 			t.Fatalf("%v in %v", refusal, quoted)
 		}
-		old.Fields, raw.Fields = nil, nil
+		old.Fields, raw.Fields = events.Fields{}, events.Fields{}
 		if !reflect.DeepEqual(old, raw) {
 			t.Fatalf("v0 %+v\nv1 %+v", old, raw)
 		}
 	})
+}
+
+// What is in a room is as it would be outside, until the room is used again.
+func TestEncodeIntoRoom(t *testing.T) {
+	var room wire.Room
+	rapid.Check(t, func(t *rapid.T) {
+		var kept, want [][]events.Field
+		for i := range rapid.IntRange(1, 30).Draw(t, "entries") {
+			m := wire.Outgoing{Tenant: tenant, Payload: anyPayload(t), Source: "crm", Key: fmt.Sprint(i), Time: vectorNow}
+			_, outside, id, err := wire.Encode(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Room = &room
+			_, fields, again, err := wire.Encode(m)
+			if err != nil || again != id {
+				t.Fatalf("id %q, want %q: %v", again, id, err)
+			}
+			kept, want = append(kept, fields), append(want, outside)
+			refused := m
+			refused.Metadata = map[string]any{"f": func() {}}
+			_, _, _, _ = wire.Encode(refused) // leaves the others alone, whether it has metadata or not
+		}
+		if diff := cmp.Diff(want, kept); diff != "" {
+			t.Fatal(diff)
+		}
+		room.Reset()
+	})
+}
+
+// A room is used again, and an error that came of it stays as it was.
+func TestRoomIsUsedAgain(t *testing.T) {
+	var room wire.Room
+	encode := func(p events.Payload) ([]events.Field, error) {
+		_, fields, _, err := wire.Encode(wire.Outgoing{Tenant: tenant, Payload: p, Source: "crm", Room: &room})
+		return fields, err
+	}
+	refused := events.InterApp{EventType: "a.b", Target: "hr", EntityID: "e", Data: json.RawMessage(`{"name":1,"Name":2}`)}
+	_, refusal := encode(refused)
+	if refusal == nil {
+		t.Fatal("not refused")
+	}
+	was := strings.Clone(refusal.Error())
+	room.Reset()
+	first, err := encode(wholeUser())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		room.Reset()
+		again, err := encode(wholeUser())
+		if err != nil || &again[0] != &first[0] {
+			t.Fatalf("in another room: %v", err)
+		}
+		if refusal.Error() != was {
+			t.Errorf("%q became %q", was, refusal)
+		}
+	}
 }

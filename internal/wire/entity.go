@@ -13,6 +13,7 @@ import (
 func (r *reading) entity() *Refusal {
 	t := r.env.Type
 	var id string
+	inData := false // under the first key
 	switch t.Entity {
 	case "inter-app":
 		id = r.named.entityID
@@ -29,9 +30,10 @@ func (r *reading) entity() *Refusal {
 	case "credit":
 		id = r.creditEntity()
 	default:
-		for _, key := range t.Key {
+		for i, key := range t.Key {
 			if id == "" {
 				id = r.id(key)
+				inData = i == 0 && id != ""
 			}
 		}
 		if id == "" {
@@ -43,7 +45,7 @@ func (r *reading) entity() *Refusal {
 	if id == "" {
 		return &Refusal{Reason: MissingField, Field: "data." + t.Key[0]}
 	}
-	if t.Entity != "inter-app" && len(t.Key) > 0 && r.id(t.Key[0]) == "" {
+	if t.Entity != "inter-app" && len(t.Key) > 0 && !inData && r.id(t.Key[0]) == "" {
 		r.setText(t.Key[0], id)
 	}
 	r.env.Entity = events.Entity{Type: t.Entity, ID: id}
@@ -144,7 +146,8 @@ func (r *reading) amountOfData() *Refusal {
 			if m.kind() != jsonNumber {
 				return &Refusal{Validation, "data." + name, "must be a number"}
 			}
-			if refusal := checkAmount("data."+name, m.value); refusal != nil {
+			if refusal := checkAmount(name, m.value); refusal != nil {
+				refusal.Field = "data." + name
 				return refusal
 			}
 			if name != field.Name {

@@ -19,19 +19,20 @@ func ParseID(s string) (ID, error) {
 	var id ID
 	var err error
 	if id.Ms, err = strconv.ParseUint(ms, 10, 64); err != nil {
-		return ID{}, fmt.Errorf("stream id %q: not ms-seq", s)
+		return ID{}, fmt.Errorf("stream id %.41q: not ms-seq", s)
 	}
 	if found {
 		if id.Seq, err = strconv.ParseUint(seq, 10, 64); err != nil {
-			return ID{}, fmt.Errorf("stream id %q: not ms-seq", s)
+			return ID{}, fmt.Errorf("stream id %.41q: not ms-seq", s)
 		}
 	}
 	return id, nil
 }
 
-func (id ID) String() string { return string(id.append(make([]byte, 0, 41))) }
+func (id ID) String() string { return string(id.Append(make([]byte, 0, 41))) }
 
-func (id ID) append(b []byte) []byte {
+// Append appends the id as text.
+func (id ID) Append(b []byte) []byte {
 	b = strconv.AppendUint(b, id.Ms, 10)
 	b = append(b, '-')
 	return strconv.AppendUint(b, id.Seq, 10)
@@ -60,7 +61,7 @@ func (id ID) Prev() ID {
 type Entry struct {
 	Stream string
 	ID     ID
-	Fields []events.Field
+	Fields events.Fields
 }
 
 // Ref names an entry without its fields.
@@ -74,4 +75,4 @@ func (e *Entry) Ref() Ref { return Ref{e.Stream, e.ID} }
 
 func (r Ref) String() string { return string(r.append(nil)) }
 
-func (r Ref) append(b []byte) []byte { return r.ID.append(append(append(b, r.Stream...), '/')) }
+func (r Ref) append(b []byte) []byte { return r.ID.Append(append(append(b, r.Stream...), '/')) }

@@ -13,14 +13,14 @@ func ExampleDecoder_Decode() {
 	env, refusal := d.Decode(&wire.Entry{
 		Stream: "credit-events",
 		ID:     wire.ID{Ms: 1764842400000},
-		Fields: []events.Field{
+		Fields: events.FieldsOf([]events.Field{
 			{Name: "eventId", Value: `"evt_1764842400000_abc123"`},
 			{Name: "eventType", Value: `"credit.allocated"`},
 			{Name: "tenantId", Value: `"acme"`},
 			{Name: "entityId", Value: `"org-1"`},
 			{Name: "amount", Value: `2.50`},
 			{Name: "metadata", Value: `"{\"allocationId\":\"alloc-1\"}"`},
-		},
+		}...),
 	})
 	if refusal != nil {
 		fmt.Println("dead letter:", refusal)

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 
 	"github.com/freshet/freshet/events"
@@ -38,53 +40,48 @@ type jsonField struct {
 	given bool
 }
 
-// scalar returns where a named scalar is kept, nil for other names.
-func (n *named) scalar(name string) *string {
+// place returns where the field of a name is kept: as a scalar or as JSON, or
+// neither.
+func (n *named) place(name string) (scalar *string, json *jsonField) {
 	switch name {
 	case "eventType":
-		return &n.eventType
+		return &n.eventType, nil
 	case "eventId":
-		return &n.eventID
+		return &n.eventID, nil
 	case "acknowledgmentId":
-		return &n.acknowledgmentID
+		return &n.acknowledgmentID, nil
 	case "messageId":
-		return &n.messageID
+		return &n.messageID, nil
 	case "tenantId":
-		return &n.tenantID
+		return &n.tenantID, nil
 	case "entityType":
-		return &n.entityType
+		return &n.entityType, nil
 	case "entityId":
-		return &n.entityID
+		return &n.entityID, nil
 	case "action":
-		return &n.action
+		return &n.action, nil
 	case "timestamp":
-		return &n.timestamp
+		return &n.timestamp, nil
 	case "source", "sourceApp", "sourceApplication":
-		return &n.source
+		return &n.source, nil
 	case "targetApplication":
-		return &n.target
+		return &n.target, nil
 	case "publishedBy":
-		return &n.publishedBy
+		return &n.publishedBy, nil
 	case "version":
-		return &n.version
-	}
-	return nil
-}
-
-func (n *named) json(name string) *jsonField {
-	switch name {
+		return &n.version, nil
 	case "data":
-		return &n.data
+		return nil, &n.data
 	case "eventData":
-		return &n.eventData
+		return nil, &n.eventData
 	case "acknowledgmentData":
-		return &n.acknowledgmentData
+		return nil, &n.acknowledgmentData
 	case "metadata":
-		return &n.metadata
+		return nil, &n.metadata
 	case "event":
-		return &n.event
+		return nil, &n.event
 	}
-	return nil
+	return nil, nil
 }
 
 // ofEnvelope tells whether a field belongs to an envelope, of any shape, and
@@ -95,34 +92,67 @@ func ofEnvelope(name string) bool {
 		return true
 	}
 	var n named
-	return strings.HasPrefix(name, ownPrefix) || n.scalar(name) != nil || n.json(name) != nil
+	scalar, json := n.place(name)
+	return strings.HasPrefix(name, ownPrefix) || scalar != nil || json != nil
 }
 
-// checkFields refuses an entry by the count, the names and the size of its
+// fieldCheck refuses an entry by the count, the names and the size of its
 // fields.
-func checkFields(fields []events.Field) *Refusal {
-	if len(fields) > maxFields {
-		return &Refusal{TooLarge, "entry", fmt.Sprintf("%d fields, at most %d", len(fields), maxFields)}
+type fieldCheck struct {
+	count, size int
+	seen        uint64 // a bit for each name; others may share it, but none of the same shape
+}
+
+// next checks the field that comes next of all.
+func (c *fieldCheck) next(f events.Field, all iter.Seq[events.Field]) *Refusal {
+	i := c.count
+	if c.count++; c.count > maxFields {
+		return &Refusal{TooLarge, "entry", fmt.Sprintf("more than %d fields", maxFields)}
 	}
-	size := 0
-	for i, f := range fields {
-		if f.Name == "" {
-			return &Refusal{EmptyField, fmt.Sprintf("field %d", i+1), "a name is empty"}
-		}
-		for _, other := range fields[:i] {
-			if other.Name == f.Name {
-				return &Refusal{DuplicateField, fieldLabel(i, f.Name), "stands twice"}
-			}
-		}
-		if len(f.Value) > maxField {
-			return &Refusal{TooLarge, fieldLabel(i, f.Name), fmt.Sprintf("%d bytes, at most %d", len(f.Value), maxField)}
-		}
-		size += len(f.Name) + len(f.Value)
+	if f.Name == "" {
+		return &Refusal{EmptyField, fmt.Sprintf("field %d", i+1), "a name is empty"}
 	}
-	if size > maxEntry {
-		return &Refusal{TooLarge, "entry", fmt.Sprintf("%d bytes, at most %d", size, maxEntry)}
+	first, last := f.Name[0], f.Name[len(f.Name)-1]
+	mark := uint64(1) << ((uint(len(f.Name))*3 + uint(first) + uint(last)*3) % 64)
+	if c.seen&mark != 0 && placeOf(all, f.Name) < i {
+		return &Refusal{DuplicateField, fieldLabel(i, f.Name), "stands twice"}
+	}
+	c.seen |= mark
+	if len(f.Value) > maxField {
+		return &Refusal{TooLarge, fieldLabel(i, f.Name), fmt.Sprintf("%d bytes, at most %d", len(f.Value), maxField)}
+	}
+	c.size += len(f.Name) + len(f.Value)
+	return nil
+}
+
+// end checks them together.
+func (c *fieldCheck) end() *Refusal {
+	if c.size > maxEntry {
+		return &Refusal{TooLarge, "entry", fmt.Sprintf("%d bytes, at most %d", c.size, maxEntry)}
 	}
 	return nil
+}
+
+// placeOf returns the place of the first field of a name that is there.
+func placeOf(all iter.Seq[events.Field], name string) (i int) {
+	for f := range all {
+		if f.Name == name {
+			break
+		}
+		i++
+	}
+	return i
+}
+
+// checkFields is a fieldCheck of a list.
+func checkFields(fields []events.Field) *Refusal {
+	var c fieldCheck
+	for _, f := range fields {
+		if refusal := c.next(f, slices.Values(fields)); refusal != nil {
+			return refusal
+		}
+	}
+	return c.end()
 }
 
 // fieldLabel names a field in a refusal; names that are not ours may be
@@ -134,45 +164,36 @@ func fieldLabel(i int, name string) string {
 	return fmt.Sprintf("field %d", i+1)
 }
 
-// withoutOwn returns the fields that the original had.
-func withoutOwn(fields []events.Field) []events.Field {
-	for i, f := range fields {
-		if strings.HasPrefix(f.Name, ownPrefix) {
-			rest := append([]events.Field(nil), fields[:i]...)
-			for _, f := range fields[i:] {
-				if !strings.HasPrefix(f.Name, ownPrefix) {
-					rest = append(rest, f)
-				}
-			}
-			return rest
+// published returns the fields that the original had, or more of them than are
+// allowed.
+func (e *Entry) published() events.Fields {
+	if _, ours := events.CopyOf(e.Stream); !ours {
+		return e.Fields
+	}
+	var fields []events.Field
+	for f := range e.Fields.All() {
+		if len(fields) <= maxFields && !strings.HasPrefix(f.Name, ownPrefix) {
+			fields = append(fields, f)
 		}
 	}
-	return fields
+	return events.FieldsOf(fields...)
 }
 
 // isQuotedEra tells whether an entry is of era v0, in which every value is
-// JSON text: the event type is a JSON string, and no other scalar of the
-// envelope is anything but JSON. It is decided for the entry as a whole: a raw
-// id of digits in a later era is no number.
-func isQuotedEra(fields []events.Field, acknowledgment bool) bool {
-	mark := "eventType"
-	if acknowledgment {
-		mark = "acknowledgmentId"
+// JSON text: the event type, or an acknowledgment's id, is a JSON string, and
+// no other scalar of the envelope is anything but JSON. It is decided for the
+// entry as a whole: a raw id of digits in a later era is no number.
+func isQuotedEra(fields events.Fields, mark string) bool {
+	if _, marked := unquote(mark); !marked {
+		return false
 	}
-	marked := false
 	var n named
-	for _, f := range fields {
-		if n.scalar(f.Name) == nil {
-			continue
-		}
-		if f.Name == mark {
-			_, marked = unquote(f.Value)
-		}
-		if !isJSONScalar(f.Value) {
+	for f := range fields.All() {
+		if scalar, _ := n.place(f.Name); scalar != nil && !isJSONScalar(f.Value) {
 			return false
 		}
 	}
-	return marked
+	return true
 }
 
 func isJSONScalar(s string) bool {
@@ -200,29 +221,50 @@ func scalarText(s string, quotedEra bool) string {
 	return s
 }
 
-// collect sorts the fields by name. Of the three names of a source the first
-// that is given counts.
-func (r *reading) collect() {
-	n := &r.named
-	for _, f := range r.fields {
-		if slot := n.scalar(f.Name); slot != nil {
-			if *slot == "" {
-				*slot = scalarText(f.Value, r.quotedEra)
-			}
-			if f.Name == "entityId" {
-				n.entityNull = f.Value == "null"
-			}
-		} else if slot := n.json(f.Name); slot != nil {
-			*slot = jsonField{f.Value, true}
-		} else if f.Name == "id" {
-			n.originalID = f.Value
+// check checks the fields, and collects them. It returns how many bytes they
+// have.
+func (r *reading) check() (size int, refusal *Refusal) {
+	var c fieldCheck
+	all := r.fields.All()
+	for f := range all {
+		if refusal := c.next(f, all); refusal != nil {
+			return 0, refusal
 		}
+		r.take(f)
+	}
+	return c.size, c.end()
+}
+
+func (r *reading) collect() {
+	r.named = named{}
+	for f := range r.fields.All() {
+		r.take(f)
+	}
+}
+
+// take puts a field where those of its name are kept. Of the three names of a
+// source the first that is given counts.
+func (r *reading) take(f events.Field) {
+	n := &r.named
+	scalar, json := n.place(f.Name)
+	switch {
+	case scalar != nil:
+		if *scalar == "" {
+			*scalar = scalarText(f.Value, r.quotedEra)
+		}
+		if scalar == &n.entityID {
+			n.entityNull = f.Value == "null"
+		}
+	case json != nil:
+		*json = jsonField{f.Value, true}
+	case f.Name == "id":
+		n.originalID = f.Value
 	}
 }
 
 // flat returns the value of a field that is no envelope's.
 func (r *reading) flat(name string) (string, bool) {
-	for _, f := range r.fields {
+	for f := range r.fields.All() {
 		if f.Name == name {
 			return f.Value, true
 		}

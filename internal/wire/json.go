@@ -3,7 +3,6 @@ package wire
 import (
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -13,59 +12,26 @@ const (
 	maxTokens = 10_000 // brackets, names and values
 )
 
-// kind is what a JSON value is, told by its first byte.
-type kind byte
-
-const (
-	jsonString kind = '"'
-	jsonNumber kind = '0'
-	jsonTrue   kind = 't'
-	jsonFalse  kind = 'f'
-	jsonNull   kind = 'n'
-	jsonObject kind = '{'
-	jsonArray  kind = '['
-)
-
-func kindOf(first byte) kind {
-	if first == '-' || '0' <= first && first <= '9' {
-		return jsonNumber
-	}
-	return kind(first)
-}
-
-// member is one member of an object: its name and the text of its value.
-type member struct{ name, value string }
-
-func (m *member) kind() kind { return kindOf(m.value[0]) }
-
-// text returns a string value, which has been scanned, without its quotes and
-// escapes; "" of another kind of value.
-func (m *member) text() string {
-	if m.kind() != jsonString {
-		return ""
-	}
-	if strings.IndexByte(m.value, '\\') < 0 {
-		return m.value[1 : len(m.value)-1]
-	}
-	s, _ := unquote(m.value)
-	return s
-}
-
 // scanner checks a JSON text in one pass without recursion, and notes the
 // members of the outermost object. encoding/json would take duplicate names,
 // names that differ in case, lone surrogates and numbers beyond float64, and
 // lose what they mean without an error.
+//
+// What reads a piece of the text takes the place where it begins and returns
+// the one where it ends, or a negative one after it set refusal. A place kept
+// in the scanner would cost a third of the time.
 type scanner struct {
 	s       string
-	i       int
 	tokens  int
 	depth   int
-	objects uint64            // bit d: the container at depth d is an object
+	objects uint64            // a bit for each open container, the innermost lowest: it is an object
 	first   [maxDepth + 1]int // where the names of the container begin in names
-	names   []scannedName     // of the open objects, innermost last
-	members []member
-	start   int // of the value at depth 1
+	names   []scannedName     // of the open objects but the outermost, innermost last
+	members []member          // of the outermost
+	hashes  []uint32          // of their names
+	escaped bool              // some string has escapes
 	kind    kind
+	refusal *Refusal
 }
 
 type scannedName struct {
@@ -75,14 +41,14 @@ type scannedName struct {
 
 // scan checks s and returns what kind of value it is.
 func (c *scanner) scan(field, s string) (kind, *Refusal) {
-	c.s, c.i, c.tokens, c.depth, c.objects = s, 0, 0, 0, 0
-	c.names, c.members = c.names[:0], c.members[:0]
+	c.s, c.tokens, c.depth, c.objects, c.escaped = s, 0, 0, 0, false
+	c.names, c.members, c.hashes = truncated(c.names, 0), truncated(c.members, 0), c.hashes[:0]
 	if !utf8.ValidString(s) {
 		return 0, &Refusal{BadUTF8, field, "not UTF-8"}
 	}
-	if refusal := c.run(); refusal != nil {
-		refusal.Field = field
-		return 0, refusal
+	if !c.run() {
+		c.refusal.Field = field
+		return 0, c.refusal
 	}
 	return c.kind, nil
 }
@@ -92,292 +58,237 @@ func (c *scanner) scan(field, s string) (kind, *Refusal) {
 func (c *scanner) release() {
 	const usual = 128
 	if cap(c.names) > usual || cap(c.members) > usual {
-		c.names, c.members = nil, nil
+		c.names, c.members, c.hashes = nil, nil, nil
 	}
-	clear(c.names[:cap(c.names)])
-	clear(c.members[:cap(c.members)])
-	c.s, c.names, c.members = "", c.names[:0], c.members[:0]
+	c.s, c.names, c.members, c.refusal = "", truncated(c.names, 0), truncated(c.members, 0), nil
 }
 
-func (c *scanner) run() *Refusal {
-	for {
-		closed, refusal := c.value()
-		if refusal != nil {
-			return refusal
+// truncated returns the first n elements, and lets go of what the others hold.
+func truncated[T any](list []T, n int) []T {
+	clear(list[n:])
+	return list[:n]
+}
+
+// run reads the whole text, and tells whether it could.
+func (c *scanner) run() bool {
+	i, next := skip(c.s, 0)
+	c.kind = kindOf(next)
+	if next == '{' {
+		i = c.outermost(i)
+	} else {
+		i = c.value(i)
+	}
+	if i < 0 {
+		return false
+	}
+	if i, _ = skip(c.s, i); i < len(c.s) {
+		c.bad(i)
+		return false
+	}
+	return true
+}
+
+// value reads a value with all that is in it.
+func (c *scanner) value(i int) int {
+	s, depth := c.s, c.depth
+	var next byte
+	for i >= 0 {
+		// A value begins, or would.
+		i, next = skip(s, i)
+		if !c.token() {
+			return c.tooManyTokens()
 		}
-		for closed {
-			if c.depth == 1 && c.inObject() {
-				c.members[len(c.members)-1].value = c.s[c.start:c.i]
+		switch next {
+		case '"':
+			if i += 1 + plainLength(s[i+1:]); at(s, i) == '"' {
+				i++
+			} else {
+				i = c.escapes(i)
 			}
-			c.space()
-			if c.depth == 0 {
-				if c.i < len(c.s) {
-					return c.bad()
-				}
-				return nil
+		case '{', '[':
+			if !c.open(next == '{') {
+				return -1
 			}
-			switch next := c.peek(); {
-			case next == ',':
-				c.i++
-				closed = false
+			if i, next = skip(s, i+1); next == c.closing() {
+				i = c.close(i)
+				break
+			}
+			if c.inObject() {
+				i = c.member(i)
+			}
+			continue
+		case 't':
+			i = c.literal(i, "true")
+		case 'f':
+			i = c.literal(i, "false")
+		case 'n':
+			i = c.literal(i, "null")
+		default:
+			i = c.number(i)
+		}
+		// It ended, and perhaps its container does.
+		for i >= 0 {
+			if c.depth == depth {
+				return i
+			}
+			i, next = skip(s, i)
+			if next == ',' {
+				i++
 				if c.inObject() {
-					if refusal := c.name(); refusal != nil {
-						return refusal
-					}
+					i = c.member(i)
 				}
-			case next == '}' && c.inObject(), next == ']' && !c.inObject():
-				if refusal := c.close(); refusal != nil {
-					return refusal
-				}
-			default:
-				return c.bad()
+				break
 			}
+			if next != c.closing() {
+				return c.bad(i)
+			}
+			i = c.close(i)
 		}
 	}
+	return i
 }
 
-// value reads a scalar or the opening of a container; closed tells whether
-// the value ends there.
-func (c *scanner) value() (closed bool, refusal *Refusal) {
-	c.space()
-	switch c.depth {
-	case 0:
-		c.kind = kindOf(c.peek())
-	case 1:
-		c.start = c.i
-	}
-	if refusal := c.token(); refusal != nil {
-		return false, refusal
-	}
-	switch next := c.peek(); next {
-	case '{', '[':
-		return c.open(next == '{')
-	case '"':
-		_, refusal := c.str()
-		return true, refusal
-	case 't':
-		return true, c.literal("true")
-	case 'f':
-		return true, c.literal("false")
-	case 'n':
-		return true, c.literal("null")
-	}
-	n, ok := numberLength(c.s[c.i:])
-	if !ok {
-		return false, c.bad()
-	}
-	number := c.s[c.i : c.i+n]
-	if !numberInRange(number) {
-		return false, c.refuse(BadNumber, "out of range")
-	}
-	c.i += n
-	return true, nil
-}
-
-func (c *scanner) open(object bool) (closed bool, refusal *Refusal) {
+// open enters a container.
+func (c *scanner) open(object bool) bool {
 	if c.depth == maxDepth {
-		return false, &Refusal{Reason: TooDeep, Detail: fmt.Sprintf("more than %d levels", maxDepth)}
+		c.refusal = &Refusal{Reason: TooDeep, Detail: fmt.Sprintf("more than %d levels", maxDepth)}
+		return false
 	}
-	c.i++
 	c.depth++
 	c.first[c.depth] = len(c.names)
-	c.objects &^= 1 << c.depth
+	c.objects <<= 1
 	if object {
-		c.objects |= 1 << c.depth
+		c.objects |= 1
 	}
-	c.space()
-	switch next := c.peek(); {
-	case object && next == '}', !object && next == ']':
-		return true, c.close()
-	case object:
-		return false, c.name()
-	}
-	return false, nil
+	return true
 }
 
-func (c *scanner) close() *Refusal {
-	c.names = c.names[:c.first[c.depth]]
+// close leaves one at its bracket.
+func (c *scanner) close(i int) int {
+	if n := c.first[c.depth]; n < len(c.names) {
+		c.names = truncated(c.names, n)
+	}
 	c.depth--
-	c.i++
-	return c.token()
+	c.objects >>= 1
+	if !c.token() {
+		return c.tooManyTokens()
+	}
+	return i + 1
 }
 
-func (c *scanner) inObject() bool { return c.objects&(1<<c.depth) != 0 }
+func (c *scanner) inObject() bool { return c.objects&1 != 0 }
 
-// name reads a member's name and colon.
-func (c *scanner) name() *Refusal {
-	c.space()
-	if c.peek() != '"' {
-		return c.bad()
+// closing is the bracket that ends the container.
+func (c *scanner) closing() byte {
+	if c.inObject() {
+		return '}'
 	}
-	if refusal := c.token(); refusal != nil {
-		return refusal
+	return ']'
+}
+
+// member reads a member's name and colon, within an object that is not the
+// outermost.
+func (c *scanner) member(i int) int {
+	name, hash, i := c.name(i)
+	if i < 0 {
+		return i
 	}
-	start := c.i
-	plain, refusal := c.str()
-	if refusal != nil {
-		return refusal
-	}
-	name := c.s[start+1 : c.i-1]
-	if !plain {
-		name, _ = unquote(c.s[start:c.i])
-	}
-	hash := foldedHash(name)
 	for _, other := range c.names[c.first[c.depth]:] {
-		if other.hash != hash {
-			continue
-		}
-		if other.name == name || c.depth == 1 && strings.EqualFold(other.name, name) {
-			return c.refuse(DuplicateKey, "one name twice")
+		if other.hash == hash && other.name == name {
+			return c.refuse(DuplicateKey, "one name twice", i)
 		}
 	}
 	c.names = append(c.names, scannedName{hash, name})
-	if c.depth == 1 {
-		c.members = append(c.members, member{name: name})
+	i, next := skip(c.s, i)
+	if next != ':' {
+		return c.bad(i)
 	}
-	c.space()
-	if c.peek() != ':' {
-		return c.bad()
-	}
-	c.i++
-	return nil
+	return i + 1
 }
 
-// str reads a string; plain tells that it has no escapes.
-func (c *scanner) str() (plain bool, refusal *Refusal) {
-	plain = true
-	for c.i++; ; c.i++ {
-		i := c.i
-		for i < len(c.s) && c.s[i] >= ' ' && c.s[i] != '"' && c.s[i] != '\\' {
-			i++
-		}
-		c.i = i
-		switch c.peek() {
-		case '"':
-			c.i++
-			return plain, nil
-		case '\\':
-			plain = false
-		default:
-			return false, c.bad()
-		}
-		c.i++
-		switch c.peek() {
-		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		case 'u':
-			if refusal := c.unicodeEscape(); refusal != nil {
-				return false, refusal
-			}
-		default:
-			return false, c.bad()
-		}
+// name reads a member's name.
+func (c *scanner) name(i int) (name string, hash uint32, end int) {
+	s := c.s
+	i, next := skip(s, i)
+	if next != '"' {
+		return "", 0, c.bad(i)
 	}
+	if !c.token() {
+		return "", 0, c.tooManyTokens()
+	}
+	start := i
+	length, hash, ascii := plainName(s[i+1:])
+	i += 1 + length
+	name = s[start+1 : i]
+	if at(s, i) == '"' {
+		i++
+	} else {
+		if i = c.escapes(i); i < 0 {
+			return "", 0, i
+		}
+		name, _ = unquote(s[start:i])
+		ascii = false
+	}
+	if !ascii {
+		hash = foldedHash(name)
+	}
+	return name, hash, i
 }
 
-// unicodeEscape reads from the u of \uXXXX to its last digit; of two escapes
-// where they are a surrogate pair.
-func (c *scanner) unicodeEscape() *Refusal {
-	r, ok := hex4(c.s[c.i:])
+func (c *scanner) number(i int) int {
+	n, ok := numberLength(c.s[i:])
 	if !ok {
-		return c.bad()
+		return c.bad(i)
 	}
-	c.i += 4
-	switch {
-	case 0xDC00 <= r && r <= 0xDFFF:
-		return c.refuse(BadUTF8, "lone surrogate")
-	case 0xD800 <= r && r <= 0xDBFF:
-		if !strings.HasPrefix(c.s[c.i+1:], `\u`) {
-			return c.refuse(BadUTF8, "lone surrogate")
-		}
-		low, ok := hex4(c.s[c.i+2:])
-		if !ok {
-			return c.bad()
-		}
-		if low < 0xDC00 || low > 0xDFFF {
-			return c.refuse(BadUTF8, "lone surrogate")
-		}
-		c.i += 6
+	if !numberInRange(c.s[i : i+n]) {
+		return c.refuse(BadNumber, "out of range", i)
 	}
-	return nil
+	return i + n
 }
 
-// hex4 reads "uXXXX".
-func hex4(s string) (rune, bool) {
-	if len(s) < 5 {
-		return 0, false
+func (c *scanner) literal(i int, word string) int {
+	if !strings.HasPrefix(c.s[i:], word) {
+		return c.bad(i)
 	}
-	var r rune
-	for i := 1; i < 5; i++ {
-		switch b := s[i]; {
-		case '0' <= b && b <= '9':
-			r = r<<4 | rune(b-'0')
-		case 'a' <= b|0x20 && b|0x20 <= 'f':
-			r = r<<4 | rune(b|0x20-'a'+10)
-		default:
-			return 0, false
+	return i + len(word)
+}
+
+// token counts one, and tells whether it is within the limit.
+func (c *scanner) token() bool {
+	c.tokens++
+	return c.tokens <= maxTokens
+}
+
+func (c *scanner) tooManyTokens() int {
+	c.refusal = &Refusal{Reason: TooManyTokens, Detail: fmt.Sprintf("more than %d", maxTokens)}
+	return -1
+}
+
+func (c *scanner) bad(i int) int {
+	c.refusal = &Refusal{Reason: BadJSON, Detail: fmt.Sprintf("at byte %d", i)}
+	return -1
+}
+
+func (c *scanner) refuse(reason Reason, detail string, i int) int {
+	c.refusal = &Refusal{Reason: reason, Detail: fmt.Sprintf("%s, at byte %d", detail, i)}
+	return -1
+}
+
+// skip passes the white space at i. It returns the place behind it and the
+// byte that stands there, as at does.
+func skip(s string, i int) (int, byte) {
+	for ; i < len(s); i++ {
+		if b := s[i]; b > ' ' || b != ' ' && b != '\t' && b != '\r' && b != '\n' {
+			return i, b
 		}
 	}
-	return r, true
+	return i, 0
 }
 
-func (c *scanner) literal(word string) *Refusal {
-	if !strings.HasPrefix(c.s[c.i:], word) {
-		return c.bad()
-	}
-	c.i += len(word)
-	return nil
-}
-
-func (c *scanner) space() {
-	for c.i < len(c.s) {
-		switch c.s[c.i] {
-		case ' ', '\t', '\r', '\n':
-			c.i++
-		default:
-			return
-		}
-	}
-}
-
-// peek returns the next byte, and 0, which is none of JSON's, at the end.
-func (c *scanner) peek() byte {
-	if c.i < len(c.s) {
-		return c.s[c.i]
+// at returns the byte at i, and 0, which is none of JSON's, at the end.
+func at(s string, i int) byte {
+	if i < len(s) {
+		return s[i]
 	}
 	return 0
-}
-
-func (c *scanner) token() *Refusal {
-	if c.tokens++; c.tokens > maxTokens {
-		return &Refusal{Reason: TooManyTokens, Detail: fmt.Sprintf("more than %d", maxTokens)}
-	}
-	return nil
-}
-
-func (c *scanner) bad() *Refusal {
-	return &Refusal{Reason: BadJSON, Detail: fmt.Sprintf("at byte %d", c.i)}
-}
-
-func (c *scanner) refuse(reason Reason, detail string) *Refusal {
-	return &Refusal{Reason: reason, Detail: fmt.Sprintf("%s, at byte %d", detail, c.i)}
-}
-
-// foldedHash is FNV-1a over the name's runes, each replaced by the least of
-// those that differ from it in case only.
-func foldedHash(s string) uint32 {
-	h := uint32(2166136261)
-	for _, r := range s {
-		switch {
-		case 'a' <= r && r <= 'z':
-			r -= 'a' - 'A'
-		case r >= utf8.RuneSelf:
-			least := r
-			for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-				least = min(least, f)
-			}
-			r = least
-		}
-		h = (h ^ uint32(r)) * 16777619
-	}
-	return h
 }

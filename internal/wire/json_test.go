@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -74,5 +75,77 @@ func TestNumbersInRange(t *testing.T) {
 		if got := numberInRange(s); got != want {
 			t.Errorf("%s: %v", s, got)
 		}
+	}
+}
+
+// drawText draws what may stand between the quotes of a JSON string, and what may
+// not, of some length.
+func drawText(t *rapid.T, label string) string {
+	piece := rapid.OneOf(
+		rapid.String(),
+		rapid.StringMatching(`[a-zA-Z0-9 _-]{0,20}`),
+		rapid.SampledFrom([]string{`\"`, `\\`, `\/`, `\b\f\n\r\t`, `\u00e9`, `\ud83c\udf89`, `\ud83c`, `\x`, `\`, `"`, "\n", "\x00", "\x1f", "\x7f", "\x80", "\xff", "é", "\u2028"}),
+	)
+	return strings.Join(rapid.SliceOfN(piece, 0, 5).Draw(t, label), "")
+}
+
+func TestUnquoteAgreesWithEncodingJSON(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := drawText(t, "text")
+		got, ok := unquote(`"` + text + `"`)
+		var want string
+		err := json.Unmarshal([]byte(`"`+text+`"`), &want)
+		if !strings.Contains(text, `\`) && err == nil {
+			want = text // plain text is left as it is, UTF-8 or not
+		}
+		if ok != (err == nil) || got != want {
+			t.Fatalf("%q: %q, %v; want %q, %v", text, got, ok, want, err)
+		}
+		quoted := appendQuoted(nil, strings.ToValidUTF8(text, ""))
+		if got, ok := unquote(string(quoted)); !ok || got != strings.ToValidUTF8(text, "") {
+			t.Fatalf("%q: quoted %q, which is %q, %v", text, quoted, got, ok)
+		}
+	})
+}
+
+func TestPlainLength(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawText(t, "text")
+		want := strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' })
+		if want < 0 {
+			want = len(s)
+		}
+		if got := plainLength(s); got != want {
+			t.Fatalf("%q: %d, want %d", s, got, want)
+		}
+		length, hash, ascii := plainName(s)
+		if length != want {
+			t.Fatalf("%q: a name of %d bytes, want %d", s, length, want)
+		}
+		name := s[:want]
+		if isASCII := strings.IndexFunc(name, func(r rune) bool { return r >= 0x80 }) < 0; ascii != isASCII {
+			t.Fatalf("%q: ASCII %v", name, ascii)
+		}
+		if ascii && hash != foldedHash(name) {
+			t.Fatalf("%q: %x, but %x rune by rune", name, hash, foldedHash(name))
+		}
+	})
+}
+
+func TestFoldedHash(t *testing.T) {
+	for _, names := range [][2]string{
+		{"userId", "USERID"}, {"key", "\u212aEY"}, {"sourcestamp", "\u017fourceStamp"}, {"É", "é"}, {"straße", "STRAẞE"}, {"Ωmega", "\u2126MEGA"},
+	} {
+		if !strings.EqualFold(names[0], names[1]) || foldedHash(names[0]) != foldedHash(names[1]) {
+			t.Errorf("%q: %x and %x", names, foldedHash(names[0]), foldedHash(names[1]))
+		}
+	}
+	seen := map[uint32]string{}
+	for i := range 10_000 {
+		name := "member" + strconv.Itoa(i)
+		if other, twice := seen[foldedHash(name)]; twice {
+			t.Errorf("%s and %s have one hash", name, other)
+		}
+		seen[foldedHash(name)] = name
 	}
 }

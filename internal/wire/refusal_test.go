@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,9 +23,11 @@ var decoder = wire.Decoder{Now: func() time.Time { return time.Date(2025, 12, 4,
 // entry makes an entry of name, value, name, value, ...
 func entry(stream string, pairs ...string) wire.Entry {
 	e := wire.Entry{Stream: stream, ID: wire.ID{Ms: 1764849600000}} // 2025-12-04T12:00:00Z
+	var fields []events.Field
 	for i := 0; i < len(pairs); i += 2 {
-		e.Fields = append(e.Fields, events.Field{Name: pairs[i], Value: pairs[i+1]})
+		fields = append(fields, events.Field{Name: pairs[i], Value: pairs[i+1]})
 	}
+	e.Fields = events.FieldsOf(fields...)
 	return e
 }
 
@@ -96,24 +99,22 @@ func interAppEntry() wire.Entry {
 
 // with returns e with a field set, appended when it is new.
 func with(e wire.Entry, name, value string) wire.Entry {
-	e.Fields = slices.Clone(e.Fields)
-	for i := range e.Fields {
-		if e.Fields[i].Name == name {
-			e.Fields[i].Value = value
-			return e
-		}
+	fields := e.Fields.List()
+	if i := slices.IndexFunc(fields, func(f events.Field) bool { return f.Name == name }); i >= 0 {
+		fields[i].Value = value
+		e.Fields = events.FieldsOf(fields...)
+		return e
 	}
-	e.Fields = append(e.Fields, events.Field{Name: name, Value: value})
-	return e
+	return plus(e, name, value)
 }
 
 func without(e wire.Entry, name string) wire.Entry {
-	e.Fields = slices.DeleteFunc(slices.Clone(e.Fields), func(f events.Field) bool { return f.Name == name })
+	e.Fields = events.FieldsOf(slices.DeleteFunc(e.Fields.List(), func(f events.Field) bool { return f.Name == name })...)
 	return e
 }
 
 func plus(e wire.Entry, name, value string) wire.Entry {
-	e.Fields = append(slices.Clone(e.Fields), events.Field{Name: name, Value: value})
+	e.Fields = events.FieldsOf(append(e.Fields.List(), events.Field{Name: name, Value: value})...)
 	return e
 }
 
@@ -398,8 +399,8 @@ func TestDecodeCopiesOfAGroup(t *testing.T) {
 	if want := "crm:sync:user:user_created/1764849600000-7"; env.Identity != want {
 		t.Errorf("identity %s, want the original's %s", env.Identity, want)
 	}
-	if len(env.Fields) != len(e.Fields) {
-		t.Errorf("%d fields, want all %d as read", len(env.Fields), len(e.Fields))
+	if env.Fields != e.Fields {
+		t.Errorf("fields %v, want all %v as read", env.Fields.List(), e.Fields.List())
 	}
 }
 
@@ -417,15 +418,18 @@ func TestDecodeHostileJSONIsCheap(t *testing.T) {
 		{"names", "{" + names.String() + `"last":1}`, 2 << 20},
 	} {
 		e := with(userEntry(), "data", tt.data)
-		decoder.Decode(&e) // warm the pool
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		if _, refusal := decoder.Decode(&e); refusal == nil {
-			t.Errorf("%s: accepted", tt.name)
+		least := uint64(math.MaxUint64)
+		for range 20 { // the collector, or the race detector, may have emptied the pool
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			if _, refusal := decoder.Decode(&e); refusal == nil {
+				t.Errorf("%s: accepted", tt.name)
+			}
+			runtime.ReadMemStats(&after)
+			least = min(least, after.TotalAlloc-before.TotalAlloc)
 		}
-		runtime.ReadMemStats(&after)
-		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > uint64(tt.limit) {
-			t.Errorf("%s: %d bytes allocated, at most %d", tt.name, allocated, tt.limit)
+		if least > uint64(tt.limit) {
+			t.Errorf("%s: %d bytes allocated, at most %d", tt.name, least, tt.limit)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/freshet/freshet/events"
@@ -21,7 +22,7 @@ func (w *writing) sync() (string, error) {
 			break
 		}
 		if entity = w.of("allocationId"); entity == "" {
-			entity = "credit_" + w.ms
+			entity = "credit_" + strconv.FormatInt(w.Time.UnixMilli(), 10)
 		}
 	}
 	family, _, _ := strings.Cut(w.t.Name, "_")
@@ -29,7 +30,7 @@ func (w *writing) sync() (string, error) {
 		member{"correlationId", w.correlation(family, about)},
 		member{"version", `"1.0"`},
 		member{"retryCount", `0`},
-		member{"sourceTimestamp", w.quoted(w.time)},
+		member{"sourceTimestamp", w.quotedTime},
 	)
 	if err != nil {
 		return "", err
@@ -221,7 +222,7 @@ func (w *writing) rolePermissions() (string, error) {
 	metadata, err := w.metadata(
 		member{"correlationId", w.correlation("role_permissions", role)},
 		member{"version", `"1.0"`},
-		member{"sourceTimestamp", w.quoted(w.time)},
+		member{"sourceTimestamp", w.quotedTime},
 		member{"sourceApp", w.quoted(w.source("wrapper"))},
 	)
 	if err != nil {

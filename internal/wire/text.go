@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/freshet/freshet/events"
 )
 
 // maxNumber is the longest number that is read, in bytes.
@@ -82,6 +85,9 @@ func numberInRange(s string) bool {
 // parseTime reads a time that can be written again: in UTC, too, its year must
 // have four digits.
 func parseTime(s string) (time.Time, error) {
+	if t, ok := events.ParseTime(s); ok {
+		return t, nil
+	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		return time.Time{}, errors.New("not ISO 8601 with a zone")
@@ -97,41 +103,57 @@ func unquote(s string) (string, bool) {
 	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
 		return "", false
 	}
-	plain := true
-	for i := 1; i < len(s)-1; i++ {
-		switch b := s[i]; {
-		case b == '\\':
-			plain = false
-		case b == '"' && plain, b < ' ':
-			return "", false
-		}
-	}
-	if plain {
-		return s[1 : len(s)-1], true
-	}
-	var text string
-	if err := json.Unmarshal([]byte(s), &text); err != nil {
+	text := s[1 : len(s)-1]
+	switch n := plainLength(text); {
+	case n == len(text):
+		return text, true
+	case text[n] != '\\':
 		return "", false
 	}
-	return text, true
+	return unescape(s)
+}
+
+// unescape returns the text of a JSON string that has escapes.
+func unescape(s string) (string, bool) {
+	if strings.Contains(s, `\u`) || !utf8.ValidString(s) {
+		var text string
+		err := json.Unmarshal([]byte(s), &text)
+		return text, err == nil
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	for rest := s[1 : len(s)-1]; rest != ""; rest = rest[2:] {
+		n := plainLength(rest)
+		b.WriteString(rest[:n])
+		if rest = rest[n:]; rest == "" {
+			break
+		}
+		if len(rest) < 2 || rest[0] != '\\' {
+			return "", false
+		}
+		i := strings.IndexByte(`"\/bfnrt`, rest[1])
+		if i < 0 {
+			return "", false
+		}
+		b.WriteByte("\"\\/\b\f\n\r\t"[i])
+	}
+	return b.String(), true
 }
 
 // appendQuoted appends s as a JSON string.
 func appendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
-	from := 0
-	for i := range len(s) {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
+	for {
+		n := plainLength(s)
+		b = append(b, s[:n]...)
+		if n == len(s) {
+			return append(b, '"')
 		}
-		b = append(b, s[from:i]...)
-		from = i + 1
-		if c >= ' ' {
+		if c := s[n]; c >= ' ' {
 			b = append(b, '\\', c)
-			continue
+		} else {
+			b = fmt.Appendf(b, `\u%04x`, c)
 		}
-		b = fmt.Appendf(b, `\u%04x`, c)
+		s = s[n+1:]
 	}
-	return append(append(b, s[from:]...), '"')
 }

@@ -80,6 +80,7 @@ func readVector(line []byte) (vector, error) {
 	if _, err := d.Token(); err != nil {
 		return v, err
 	}
+	var fields []events.Field
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
@@ -89,8 +90,9 @@ func readVector(line []byte) (vector, error) {
 		if err != nil {
 			return v, err
 		}
-		v.entry.Fields = append(v.entry.Fields, events.Field{Name: name.(string), Value: value.(string)})
+		fields = append(fields, events.Field{Name: name.(string), Value: value.(string)})
 	}
+	v.entry.Fields = events.FieldsOf(fields...)
 	return v, nil
 }
 
