@@ -99,7 +99,7 @@ func TestEventIsTheGuides(t *testing.T) {
 		t.Errorf("%d fields, %d bytes", len(fields), n)
 	}
 	var d wire.Decoder
-	env, refusal := d.Decode(&wire.Entry{Stream: userStream, ID: wire.ID{Ms: 1}, Fields: fields})
+	env, refusal := d.Decode(&wire.Entry{Stream: userStream, ID: wire.ID{Ms: 1}, Fields: events.FieldsOf(fields...)})
 	if refusal != nil {
 		t.Fatal(refusal)
 	}

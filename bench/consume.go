@@ -55,9 +55,15 @@ func (b backlog) check(handled int) error {
 		return err
 	}
 	defer c.close()
+	for _, stream := range b.streams { // in one pipeline: it is within what is measured
+		c.send("XPENDING", stream, b.group)
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
 	pending := 0
-	for _, stream := range b.streams {
-		n, err := c.pending(stream, b.group)
+	for range b.streams {
+		n, err := c.pendingReply()
 		if err != nil {
 			return err
 		}

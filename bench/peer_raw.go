@@ -123,6 +123,11 @@ func (c *conn) pending(stream, group string) (int, error) {
 	if err := c.flush(); err != nil {
 		return 0, err
 	}
+	return c.pendingReply()
+}
+
+// pendingReply reads the reply to XPENDING.
+func (c *conn) pendingReply() (int, error) {
 	if _, _, err := c.header(); err != nil {
 		return 0, err
 	}
