@@ -21,7 +21,7 @@ func userCreated(i, size int) wire.Entry {
 
 // read returns entries as a client gets them.
 func read(t *testing.T, entries []wire.Entry) []wire.Entry {
-	_, reads := passedOn(t, replyOf(entries), nil)
+	_, reads, _ := passedOn(t, replyOf(entries), nil)
 	if len(reads) != 1 || reads[0].err != nil {
 		t.Fatalf("%d reads: %v", len(reads), reads)
 	}

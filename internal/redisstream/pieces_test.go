@@ -33,7 +33,7 @@ func TestEntriesThatAreNoneFailTheirRead(t *testing.T) {
 		long := list(bulk("1-2"), list(bulk("a"), bulk(strings.Repeat("x", pieceSize))))
 		said := "%2\r\n" + bulk("first") + list(entry) + bulk("second") + list(entry, none, long, entry)
 		for _, sizes := range [][]byte{nil, {1}, {3, 200}} {
-			got, reads := passedOn(t, good+said+":1\r\n"+good, sizes)
+			got, reads, _ := passedOn(t, good+said+":1\r\n"+good, sizes)
 			if want := bulk(tokenPrefix+"0") + bulk(tokenPrefix+"1") + ":1\r\n" + bulk(tokenPrefix+"2"); got != want {
 				t.Fatalf("%s: %q is passed on", name, got)
 			}
@@ -125,7 +125,7 @@ func TestManyFieldsThatTrickleIn(t *testing.T) {
 	}
 	entry.Fields = events.FieldsOf(fields...)
 	start := time.Now()
-	_, reads := passedOn(t, text.String(), []byte{1})
+	_, reads, _ := passedOn(t, text.String(), []byte{1})
 	if len(reads) != 1 || !slices.EqualFunc(reads[0].entries, []wire.Entry{entry}, sameEntry) {
 		t.Fatalf("%d reads", len(reads))
 	}

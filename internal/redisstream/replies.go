@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"errors"
 	"net"
 	"strings"
 )
@@ -13,7 +14,7 @@ import (
 // library's.
 //
 // Only the third version of the protocol has maps; replies of the second are
-// passed on as they are. So is all that follows what is not understood.
+// passed on as they are. What is no reply at all ends the connection.
 type repliesConn struct {
 	net.Conn
 	aside *aside
@@ -23,8 +24,8 @@ type repliesConn struct {
 	may    int    // how far buf may be passed on
 	body   int    // bytes of a string behind that which may be as well
 	values int    // values that the reply has behind that
-	all    bool   // may all be, from here on
 	token  []byte // instead of a reply that ends at may
+	broken bool   // what follows is no reply
 
 	reply reply // that begins at may, less what is cut of it
 }
@@ -34,6 +35,8 @@ const (
 	usualBuffer = 256 << 10 // for replies of some size
 	mostBuffer  = 4 << 20   // that is kept after a larger entry
 )
+
+var errNoReply = errors.New("what answers does not speak the Redis protocol")
 
 // longestLine is what a simple string, an error or a number may have.
 const longestLine = 64 << 10
@@ -46,6 +49,9 @@ func (c *repliesConn) Read(p []byte) (int, error) {
 		}
 		if n := c.passOn(p); n > 0 || len(p) == 0 {
 			return n, nil
+		}
+		if c.broken {
+			return 0, errNoReply
 		}
 		if err := c.fill(); err != nil {
 			return 0, err
@@ -97,10 +103,6 @@ func (c *repliesConn) fill() error {
 // that was read to its end for a token.
 func (c *repliesConn) look() {
 	for {
-		if c.all {
-			c.may = len(c.buf)
-			return
-		}
 		n := min(c.body, len(c.buf)-c.may)
 		c.may, c.body = c.may+n, c.body-n
 		rest := c.buf[c.may:]
@@ -118,9 +120,7 @@ func (c *repliesConn) look() {
 		}
 		h, ok := readHeader(rest)
 		if !ok {
-			if c.all = h.bad; c.all {
-				continue
-			}
+			c.broken = h.bad
 			return
 		}
 		c.may, c.body = c.may+h.size, h.body
@@ -190,7 +190,7 @@ func readHeader(text []byte) (h header, ok bool) {
 	switch end := text[i:]; {
 	case len(end) == 0:
 		return header{}, false
-	case i == first || end[0] != '\r' || len(end) > 1 && end[1] != '\n' || n > longestValue || i > first+1 && text[first] == '0':
+	case i == first || end[0] != '\r' || len(end) > 1 && end[1] != '\n' || n > longestValue || i > first+1 && text[first] == '0' || null && n != 1:
 		return header{bad: true}, false
 	case len(end) == 1:
 		return header{}, false

@@ -39,8 +39,8 @@ func (c *pieceByPiece) Read(p []byte) (int, error) {
 }
 
 // passedOn returns what the library gets to read of what the server says, and
-// what is set aside, in order.
-func passedOn(t *testing.T, said string, sizes []byte) (text string, reads []found) {
+// what is set aside, in order, until the end or what is no reply.
+func passedOn(t *testing.T, said string, sizes []byte) (text string, reads []found, broken bool) {
 	t.Helper()
 	a := newAside()
 	a.prefix = tokenPrefix
@@ -52,6 +52,9 @@ func passedOn(t *testing.T, said string, sizes []byte) (text string, reads []fou
 		n, err := c.Read(p)
 		got.Write(p[:n])
 		if errors.Is(err, io.EOF) {
+			break
+		}
+		if broken = errors.Is(err, errNoReply); broken {
 			break
 		}
 		if err != nil {
@@ -68,7 +71,7 @@ func passedOn(t *testing.T, said string, sizes []byte) (text string, reads []fou
 		}
 		reads = append(reads, f)
 	}
-	return got.String(), reads
+	return got.String(), reads, broken
 }
 
 const tokenPrefix = "\x00freshet-VNQBFMVDZSHGQ4XYHNNUYPD6XU-"
@@ -131,7 +134,7 @@ func TestRepliesToReadsComeInPieces(t *testing.T) {
 		for _, e := range entries {
 			longest = max(longest, len(entryText(e)))
 		}
-		got, reads := passedOn(t, before+said+behind+said, sizes)
+		got, reads, _ := passedOn(t, before+said+behind+said, sizes)
 		if want := before + bulk(tokenPrefix+"0") + behind + bulk(tokenPrefix+"1"); got != want {
 			t.Fatalf("seed %d: %q is passed on, want %q", seed, got, want)
 		}
@@ -196,12 +199,11 @@ func TestOtherRepliesArePassedOn(t *testing.T) {
 		"|1\r\n+ttl\r\n:3600\r\n%1\r\n$1\r\na\r\n$1\r\nb\r\n",
 		"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n", // RESP2
 		"=8\r\ntxt:some\r\n(3492890328409238509324850943850943825024385\r\n,1.5\r\n#t\r\n!3\r\nERR\r\n",
-		"HTTP/1.1 400 Bad Request\r\n\r\n%1\r\n$1\r\na\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*0\r\n",
-		"$99999999999\r\nx", "*x\r\n", "$1\n\r", "%1\r\n$1\r\na\r\n*1\r\n*2\r\n", "$5\r\nab", "%",
+		"%1\r\n$1\r\na\r\n*1\r\n*2\r\n", "$5\r\nab", "%",
 		bulk(strings.Repeat("x", 1<<20)) + ":1\r\n",
 	} {
 		for _, sizes := range [][]byte{nil, {1}, {3, 200}} {
-			if got, _ := passedOn(t, said, sizes); !strings.HasPrefix(said, got) || len(got) < len(said) && !incomplete(said) {
+			if got, _, _ := passedOn(t, said, sizes); !strings.HasPrefix(said, got) || len(got) < len(said) && !incomplete(said) {
 				t.Errorf("of %.60q, in parts of %v, came %.60q", said, sizes, got)
 			}
 		}
@@ -219,6 +221,23 @@ func incomplete(text string) bool {
 	return false
 }
 
+// What is no reply ends the connection, and is not for the library.
+func TestNoReplyEndsTheConnection(t *testing.T) {
+	const before = "+OK\r\n$-1\r\n"
+	for _, said := range []string{
+		"HTTP/1.1 400 Bad Request\r\n\r\n%1\r\n$1\r\na\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*0\r\n", "<!DOCTYPE HTML>",
+		"$99999999999\r\nx", "$1000000000\r\n", "$-5\r\n", "*-2\r\n", "$-\r\n", "*x\r\n", "*\r\n", "$1\n\r", "$01\r\na\r\n", "\r\n",
+		"-" + strings.Repeat("x", longestLine),
+	} {
+		for _, sizes := range [][]byte{nil, {1}, {3, 200}} {
+			got, reads, broken := passedOn(t, before+said, sizes)
+			if got != before || len(reads) > 0 || !broken {
+				t.Errorf("of %.60q, in parts of %v, came %.60q, and it is broken: %t", said, sizes, got, broken)
+			}
+		}
+	}
+}
+
 // What is not understood is passed on from its beginning, however much of it
 // was read as entries before.
 func TestRepliesThatGoWrongArePassedOn(t *testing.T) {
@@ -227,15 +246,16 @@ func TestRepliesThatGoWrongArePassedOn(t *testing.T) {
 		many = append(many, userCreated(i, 500))
 	}
 	good, _ := strings.CutPrefix(replyOf(many), "%1")
-	for _, wrong := range []string{
-		"$-1\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*0\r\n+OK\r\n",
-		bulk("b") + "*1\r\n:1\r\n+OK\r\n",
-		bulk("b") + "*2\r\n" + entryText(many[0]) + "*2\r\nHTTP\r\n",
+	for _, wrong := range []struct{ replies, none string }{
+		{"$-1\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*0\r\n+OK\r\n", ""},
+		{bulk("b") + "*1\r\n:1\r\n+OK\r\n", ""},
+		{bulk("b") + "*2\r\n" + entryText(many[0]) + "*2\r\n", "HTTP\r\n"},
 	} {
-		said := "%2" + good + wrong
+		want := "%2" + good + wrong.replies
 		for _, sizes := range [][]byte{nil, {200}} {
-			if got, reads := passedOn(t, said, sizes); got != said || len(reads) > 0 {
-				t.Errorf("of a reply that goes on with %.20q, %d of %d bytes came, and %d reads", wrong, len(got), len(said), len(reads))
+			got, reads, broken := passedOn(t, want+wrong.none, sizes)
+			if got != want || len(reads) > 0 || broken != (wrong.none != "") {
+				t.Errorf("of a reply that goes on with %.20q, %d of %d bytes came, %d reads, and it is broken: %t", wrong, len(got), len(want), len(reads), broken)
 			}
 		}
 	}
@@ -249,10 +269,10 @@ func FuzzReplies(f *testing.F) {
 	f.Add([]byte("%1\r\n$-1\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"), []byte{9})
 	f.Add([]byte("|1\r\n+a\r\n%1\r\n$1\r\na\r\n*1\r\n*2\r\n$3\r\n1-1\r\n_\r\n_\r\n:1\r\n"), []byte{})
 	f.Fuzz(func(t *testing.T, said, sizes []byte) {
-		whole, reads := passedOn(t, string(said), nil)
-		got, again := passedOn(t, string(said), sizes)
-		if got != whole {
-			t.Fatalf("in parts of %v\n%q\nelse\n%q", sizes, got, whole)
+		whole, reads, broken := passedOn(t, string(said), nil)
+		got, again, brokenAgain := passedOn(t, string(said), sizes)
+		if got != whole || broken != brokenAgain {
+			t.Fatalf("in parts of %v\n%q, %t\nelse\n%q, %t", sizes, got, brokenAgain, whole, broken)
 		}
 		if !slices.EqualFunc(reads, again, sameFound) {
 			t.Fatalf("in parts of %v\n%v\nelse\n%v", sizes, again, reads)
