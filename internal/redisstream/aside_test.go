@@ -2,9 +2,11 @@ package redisstream
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -168,10 +170,12 @@ func waitFor(t *testing.T, condition func() bool) {
 	}
 }
 
-// Whatever a server answers to a read, that read has it or an error.
+// Whatever a server answers to a read, that read has it or an error that is no
+// longer than a line, at no cost, and the next command is answered.
 func TestWhatAServerAnswersToReads(t *testing.T) {
 	entry := func(stream string) wire.Entry { return userCreatedOn(stream) }
 	good := []wire.Entry{entry("a"), entry("b")}
+	longID := strings.Repeat("9", 5000)
 	for _, test := range []struct {
 		name, answer string
 		want         []wire.Entry
@@ -188,17 +192,38 @@ func TestWhatAServerAnswersToReads(t *testing.T) {
 		{"a string", "+OK\r\n", nil, errNoRead.Error()},
 		{"an error", "-ERR nothing of the kind\r\n", nil, "nothing of the kind"},
 		{"a map", "%1\r\n+a\r\n+b\r\n", nil, "redis"},
+		{"a long id", "%1\r\n" + bulk("a") + "*1\r\n*2\r\n" + bulk(longID) + "*0\r\n", nil, longID[:41]},
+		{"a long id, as version 2 does", "*1\r\n*2\r\n" + bulk("a") + "*1\r\n*2\r\n" + bulk(longID) + "*2\r\n" + bulk("a") + bulk("b"), nil, longID[:41]},
+		{"a string longer than may be", "$537919489\r\n1", nil, errNoReply.Error()},
+		{"a string of 4 GB", "$4294967296\r\n1", nil, errNoReply.Error()},
+		{"a string of more than there is", "$99999999999999999999\r\n1", nil, errNoReply.Error()},
+		{"a string of less than nothing", "$-7\r\n1", nil, errNoReply.Error()},
+		{"a list of 9 M", "*9000000\r\n:1\r\n", nil, errNoReply.Error()},
+		{"a list of 4 G", "*4294967296\r\n:1\r\n", nil, errNoReply.Error()},
+		{"a map of 4 G", "%4294967296\r\n:1\r\n", nil, errNoReply.Error()},
+		{"9 M entries", "%1\r\n" + bulk("a") + "*9000000\r\n" + entryText(good[0]), nil, errNoReply.Error()},
+		{"4 G entries", "%1\r\n" + bulk("a") + "*4294967296\r\n" + entryText(good[0]), nil, errNoReply.Error()},
+		{"4 G fields", "%1\r\n" + bulk("a") + "*1\r\n*2\r\n" + bulk("1-1") + "*4294967296\r\n" + bulk("a"), nil, errNoReply.Error()},
+		{"a field of 4 GB", "%1\r\n" + bulk("a") + "*1\r\n*2\r\n" + bulk("1-1") + "*2\r\n" + bulk("a") + "$4294967296\r\n1", nil, errNoReply.Error()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, err := Open(t.Context(), Config{URL: answering(t, test.answer)})
+			c, err := Open(t.Context(), Config{URL: answering(t, map[string]string{"XREAD": test.answer}, nil)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(c.Close)
-			streams := []string{"a", "b"}
-			entries, err := c.ReadAfter(t.Context(), []Position{{Stream: streams[0]}, {Stream: streams[1]}}, 10, 0)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			entries, err := c.ReadAfter(t.Context(), []Position{{Stream: "a"}, {Stream: "b"}}, 10, 0)
+			runtime.ReadMemStats(&after)
+			if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 { // it may make a connection
+				t.Errorf("the read took %d KB", took>>10)
+			}
 			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
 				t.Errorf("error %v, want %q", err, test.err)
+			}
+			if err != nil && len(err.Error()) > 150 {
+				t.Errorf("an error of %d bytes", len(err.Error()))
 			}
 			if !slices.EqualFunc(entries, test.want, sameEntry) {
 				t.Errorf("%v, want %v", entries, test.want)
@@ -216,13 +241,18 @@ func userCreatedOn(stream string) wire.Entry {
 	return e
 }
 
-// answering is the URL of a server that gives one answer to all reads.
-func answering(t *testing.T, answer string) (url string) {
+// answering is the URL of a server that has one answer to each command, and
+// tells heard, if there is one, of each.
+func answering(t *testing.T, answers map[string]string, heard func(command string)) (url string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
+	usual := map[string]string{
+		"HELLO": "%2\r\n+version\r\n+7.0.0\r\n+proto\r\n:3\r\n",
+		"PING":  "+PONG\r\n",
+	}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -236,17 +266,10 @@ func answering(t *testing.T, answer string) (url string) {
 					if err != nil {
 						return
 					}
-					switch command {
-					case "HELLO":
-						_, err = conn.Write([]byte("%2\r\n+version\r\n+7.0.0\r\n+proto\r\n:3\r\n"))
-					case "XREAD":
-						_, err = conn.Write([]byte(answer))
-					case "PING":
-						_, err = conn.Write([]byte("+PONG\r\n"))
-					default:
-						_, err = conn.Write([]byte("+OK\r\n"))
+					if heard != nil {
+						heard(command)
 					}
-					if err != nil {
+					if _, err := conn.Write([]byte(cmp.Or(answers[command], usual[command], "+OK\r\n"))); err != nil {
 						return
 					}
 				}

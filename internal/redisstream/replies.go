@@ -177,6 +177,7 @@ func readHeader(text []byte) (h header, ok bool) {
 	const (
 		mostDigits   = 9
 		longestValue = 1<<29 + 1<<20 // the server's own bound is 512 MB
+		mostValues   = 8 << 20       // a command has a million arguments at most
 	)
 	first, n := 1, 0
 	null := len(text) > 1 && text[1] == '-'
@@ -198,6 +199,9 @@ func readHeader(text []byte) (h header, ok bool) {
 	h.size = i + 2
 	if !null {
 		h.follow(text[0], n)
+	}
+	if h.values > mostValues {
+		return header{bad: true}, false
 	}
 	return h, true
 }
