@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -132,6 +133,16 @@ func TestPublishBatchAnswersEach(t *testing.T) {
 	}
 }
 
+// entryOf returns the id and the fields of one entry of XRANGE's reply.
+func entryOf(reply any) (id string, field map[string]string) {
+	entry := reply.([]any)
+	field = map[string]string{}
+	for f := range slices.Chunk(entry[1].([]any), 2) {
+		field[f[0].(string)] = f[1].(string)
+	}
+	return entry[0].(string), field
+}
+
 // A long batch goes in parts, and nobody can tell.
 func TestLongPublishBatch(t *testing.T) {
 	bus, server := start(t)
@@ -156,13 +167,8 @@ func TestLongPublishBatch(t *testing.T) {
 		}
 	}
 	for _, entry := range server.Do("XRANGE", "crm:sync:user:user_created", "-", "+").([]any) {
-		e := entry.([]any)
-		f := e[1].([]any)
-		field := map[string]string{}
-		for i := 0; i < len(f); i += 2 {
-			field[f[i].(string)] = f[i+1].(string)
-		}
-		got = append(got, e[0].(string)+" "+field["messageId"]+" "+field["entityId"])
+		id, field := entryOf(entry)
+		got = append(got, id+" "+field["messageId"]+" "+field["entityId"])
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%d on the stream, want %d, in order and as the receipts say", len(got), len(want))
@@ -234,13 +240,10 @@ func TestGivenUpPublishesKeepTheirFields(t *testing.T) {
 	}
 	wg.Wait()
 	publish(t, bus, user(100_000))
-	seen := map[any]bool{}
+	seen := map[string]bool{}
 	entries := server.Do("XRANGE", "crm:sync:user:user_created", "-", "+").([]any)
 	for _, entry := range entries {
-		field := map[any]string{}
-		for f := range slices.Chunk(entry.([]any)[1].([]any), 2) {
-			field[f[0]] = f[1].(string)
-		}
+		_, field := entryOf(entry)
 		id := field["entityId"]
 		if !strings.Contains(field["data"], `"`+id+`"`) || !strings.Contains(field["data"], `"`+id+`@example.com"`) || !strings.Contains(field["metadata"], id+"_") {
 			t.Errorf("of several events: %v", field)
@@ -288,10 +291,7 @@ func TestGivenUpBatchesKeepTheirFields(t *testing.T) {
 	publish(t, bus, last)
 	entries := server.Do("XRANGE", "crm:sync:user:user_created", "-", "+").([]any)
 	for _, entry := range entries {
-		field := map[any]string{}
-		for f := range slices.Chunk(entry.([]any)[1].([]any), 2) {
-			field[f[0]] = f[1].(string)
-		}
+		_, field := entryOf(entry)
 		id := field["entityId"]
 		if !strings.Contains(field["data"], `"`+name(id)+`"`) || !strings.Contains(field["metadata"], id+"_") {
 			t.Fatalf("of several events: %.1000v", field)
@@ -329,6 +329,72 @@ func TestBatchIDsAreInItsOrder(t *testing.T) {
 		}
 		at = f[5].(string)
 	}
+}
+
+// Nor do the times of a batch's events run back where an early one is encoded
+// last; keyed ones have nothing else to tell the newer by. A time that is given
+// stays as it is, so that they can be told apart within a millisecond.
+func TestBatchTimesAreInItsOrder(t *testing.T) {
+	bus, _ := start(t)
+	const n = 100 // enough for two goroutines
+	given := time.Date(2025, 12, 4, 10, 0, 0, 0, time.UTC)
+	var first, second []freshet.Message
+	last := make(chan time.Time, 1)
+	for i := range n {
+		m := freshet.Message{Tenant: tenant, Payload: user(1), Key: strconv.Itoa(i)}
+		switch i {
+		case 0: // of the first 16, all of which wait for it
+			m.Metadata = map[string]any{"m": marshaler(func() {
+				select {
+				case at := <-last:
+					for !time.Now().After(at.Add(2 * time.Millisecond)) {
+						time.Sleep(time.Millisecond)
+					}
+				case <-time.After(10 * time.Second):
+					t.Error("the last event is not encoded beside the first")
+				}
+			})}
+		case n - 1:
+			m.Metadata = map[string]any{"m": marshaler(func() { last <- time.Now() })}
+		}
+		first = append(first, m)
+		m.Key, m.Metadata, m.Time = "given "+m.Key, nil, given.Add(time.Duration(i)*time.Millisecond)
+		second = append(second, m)
+	}
+	var want []string
+	for _, r := range append(bus.PublishBatch(t.Context(), first), bus.PublishBatch(t.Context(), second)...) {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		want = append(want, r.Receipt.EventID)
+	}
+	var got []string
+	var at []time.Time
+	c := bus.Consumer(freshet.ConsumerConfig{Group: "g"})
+	freshet.On(c, func(_ context.Context, e *freshet.Event[events.UserCreated]) error {
+		got, at = append(got, e.Identity), append(at, e.Time)
+		return nil
+	})
+	drain(t, c)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%d events came, or in another order than that of the batch", len(got))
+	}
+	for i := range n {
+		if i > 0 && at[i].Before(at[i-1]) {
+			t.Errorf("event %d: %v after %v", i, at[i], at[i-1])
+		}
+		if !at[n+i].Equal(second[i].Time) {
+			t.Errorf("event %d: %v, want %v", i, at[n+i], second[i].Time)
+		}
+	}
+}
+
+// marshaler has something done when it is encoded.
+type marshaler func()
+
+func (m marshaler) MarshalJSON() ([]byte, error) {
+	m()
+	return []byte("1"), nil
 }
 
 // A panic of a marshaler reaches the caller, whoever encodes.

@@ -49,8 +49,7 @@ func plainWords(b []byte) int {
 	const ones = 0x0101010101010101
 	i := 0
 	for ; i <= len(b)-8; i += 8 { // in this form it is compiled without checks of i
-		w := uint64(b[i]) | uint64(b[i+1])<<8 | uint64(b[i+2])<<16 | uint64(b[i+3])<<24 |
-			uint64(b[i+4])<<32 | uint64(b[i+5])<<40 | uint64(b[i+6])<<48 | uint64(b[i+7])<<56
+		w := eight(b, i)
 		// The high bit of each byte below ' ', of quotes and backslashes, and
 		// of what is not ASCII. Of the bytes above the first of these it may
 		// be set for others, too.
@@ -60,6 +59,12 @@ func plainWords(b []byte) int {
 		}
 	}
 	return i
+}
+
+// eight returns the eight bytes of text at i, the first of them lowest.
+func eight[T string | []byte](text T, i int) uint64 {
+	return uint64(text[i]) | uint64(text[i+1])<<8 | uint64(text[i+2])<<16 | uint64(text[i+3])<<24 |
+		uint64(text[i+4])<<32 | uint64(text[i+5])<<40 | uint64(text[i+6])<<48 | uint64(text[i+7])<<56
 }
 
 func (r *reader) word(word string) bool {

@@ -149,8 +149,7 @@ func visible(s string) bool {
 	const ones = 0x0101010101010101
 	i := 0
 	for ; i <= len(s)-8; i += 8 {
-		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
-			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		w := eight(s, i)
 		// The high bit of some byte is set where one is below ' ' or above '~'.
 		if ((w-' '*ones)|(w+ones)|w)&(0x80*ones) != 0 {
 			return false

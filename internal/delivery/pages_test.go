@@ -191,6 +191,106 @@ func TestPagesOfWhichOneFails(t *testing.T) {
 	})
 }
 
+// narrow is a client on a line that takes its time for each pending entry: of
+// the pages that are fetched at once, all come as late as the last. What is
+// given up is on the line all the same.
+type narrow struct {
+	*client
+	each time.Duration
+	busy time.Time // until then
+}
+
+func (d *narrow) fetch(ctx context.Context, p Pending, err error) (Pending, error) {
+	d.mu.Lock()
+	if now := time.Now(); d.busy.Before(now) {
+		d.busy = now
+	}
+	d.busy = d.busy.Add(d.each * time.Duration(len(p.Entries)))
+	d.mu.Unlock()
+	for err == nil {
+		d.mu.Lock()
+		wait := time.Until(d.busy)
+		d.mu.Unlock()
+		if wait <= 0 {
+			return p, nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	return Pending{}, err
+}
+
+func (d *narrow) Own(ctx context.Context, stream string, after wire.ID, count int) (Pending, error) {
+	p, err := d.client.Own(ctx, stream, after, count)
+	return d.fetch(ctx, p, err)
+}
+
+func (d *narrow) Reclaim(ctx context.Context, stream string, minIdle time.Duration, cursor wire.ID, count int) (Pending, error) {
+	p, err := d.client.Reclaim(ctx, stream, minIdle, cursor, count)
+	return d.fetch(ctx, p, err)
+}
+
+// onNarrow is a consumer of many streams, on each of which an entry is pending
+// with its owner: "c", which is the consumer itself, or one that died.
+func onNarrow(t *testing.T, owner string, each time.Duration) (cfg Config, rec *recorder, want []wire.Ref) {
+	names := manyStreams(pagesAtOnce + 8)
+	d := &narrow{client: &client{server: newServer(names...), name: "c"}, each: each}
+	for _, name := range names {
+		want = append(want, d.publish(name, "a", "single"))
+	}
+	d.deliver(owner, 1, want...)
+	rec = newRecorder(t, nil)
+	cfg = config(d.client, rec)
+	cfg.Transport = d
+	return cfg, rec, want
+}
+
+// TestPagesOnASlowLine: where many at once take longer than they are waited for,
+// they come one at a time.
+func TestPagesOnASlowLine(t *testing.T) {
+	for _, tt := range []struct {
+		owner    string
+		takeOver bool
+	}{{"c", false}, {"dead", true}, {"dead", false}} {
+		bubble(t, func(t *testing.T) {
+			cfg, rec, want := onNarrow(t, tt.owner, 400*time.Millisecond)
+			cfg.TakeOver = tt.takeOver
+			began := time.Now()
+			settleAll(t, cfg)
+			if got := refsOf(rec.attempts()); !slices.Equal(got, want) {
+				t.Errorf("%+v: %d handled, or in another order", tt, len(got))
+			}
+			if took := time.Since(began); took > time.Minute { // of which the dead one's lease is a half
+				t.Errorf("%+v: took %v", tt, took)
+			}
+		})
+	}
+}
+
+// TestStopDuringPagesOnASlowLine: what the server has handed over in pages that
+// the stop cut off is found, one page at a time where many come too late.
+func TestStopDuringPagesOnASlowLine(t *testing.T) {
+	const each = 40 * time.Millisecond
+	for owner, n := range map[string]int{"c": pagesAtOnce + 8, "dead": pagesAtOnce} {
+		bubble(t, func(t *testing.T) {
+			cfg, rec, want := onNarrow(t, owner, each)
+			time.Sleep(cfg.Lease)
+			r := start(t, cfg)
+			pass(pagesAtOnce * each * 2 / 3)
+			if got := rec.attempts(); len(got) > 0 {
+				t.Errorf("pending with %s: %d handled before the stop", owner, len(got))
+			}
+			r.drainCleanly()
+			if got := refsOf(rec.attempts()); !slices.Equal(got, want[:n]) {
+				t.Errorf("pending with %s: %d handled, want %d, or in another order", owner, len(got), n)
+			}
+		})
+	}
+}
+
 // takeovers counts take-overs (Reclaim with no least idle time) by stream; the
 // first one of stream "b" fails.
 type takeovers struct {

@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -100,32 +99,36 @@ func TestSweepLeavesTheServerAlone(t *testing.T) {
 	}
 }
 
+// sweepMany starts a consumer of many streams, while those that begin so are
+// swept without end. What is published to one of them is handled soon.
+func sweepMany(t *testing.T, endless string, drained bool, lease, soon time.Duration) (*crowd, *consumer) {
+	t.Helper()
+	s := newServer(manyStreams(500)...)
+	c := newCrowd(s)
+	c.endless = endless
+	rec := newRecorder(t, nil)
+	cfg := config(c.client, rec)
+	cfg.Transport, cfg.StopWhenDrained, cfg.MaxInFlight = c, drained, 1000
+	cfg.Lease, cfg.HandlerTimeout = lease, lease/3
+	r := start(t, cfg)
+	pass(500 * time.Millisecond)
+	late := s.publish("s007", "late", "single")
+	pass(soon)
+	if len(rec.of(late)) != 1 {
+		t.Error("an event waited for the sweep")
+	}
+	return c, r
+}
+
 // TestSweepOfOneStreamOfMany: only the streams that have more pages to come
 // slow it down.
 func TestSweepOfOneStreamOfMany(t *testing.T) {
 	for _, drained := range []bool{false, true} {
 		bubble(t, func(t *testing.T) {
-			var names []string
-			for i := range 500 {
-				names = append(names, fmt.Sprintf("s%03d", i))
-			}
-			s := newServer(names...)
-			c := newCrowd(s)
-			c.endless = names[0]
-			rec := newRecorder(t, nil)
-			cfg := config(c.client, rec)
-			cfg.Transport, cfg.StopWhenDrained = c, drained
-			cfg.MaxInFlight, cfg.Lease, cfg.HandlerTimeout = 1000, 3*time.Second, time.Second
-			r := start(t, cfg)
-			pass(500 * time.Millisecond)
-			late := s.publish(names[7], "late", "single")
-			pass(20 * time.Millisecond)
-			if len(rec.of(late)) != 1 {
-				t.Error("an event waited for the sweep")
-			}
-			from := c.pages(names[0])
+			c, r := sweepMany(t, "s000", drained, 3*time.Second, 20*time.Millisecond)
+			from := c.pages("s000")
 			pass(9 * time.Second)
-			if n := c.pages(names[0]) - from; n < 5*int(time.Second/emptyPage) { // of nine seconds
+			if n := c.pages("s000") - from; n < 5*int(time.Second/emptyPage) { // of nine seconds
 				t.Errorf("%d pages of the stream that has many, in nine seconds", n)
 			}
 			r.drainCleanly()
@@ -137,23 +140,7 @@ func TestSweepOfOneStreamOfMany(t *testing.T) {
 func TestSweepOfManyStreams(t *testing.T) {
 	for _, drained := range []bool{false, true} {
 		bubble(t, func(t *testing.T) {
-			var names []string
-			for i := range 500 {
-				names = append(names, fmt.Sprintf("s%03d", i))
-			}
-			s := newServer(names...)
-			c := newCrowd(s)
-			c.endless = "s"
-			rec := newRecorder(t, nil)
-			cfg := config(c.client, rec)
-			cfg.Transport, cfg.StopWhenDrained, cfg.MaxInFlight = c, drained, 1000
-			r := start(t, cfg)
-			pass(500 * time.Millisecond)
-			late := s.publish(names[7], "late", "single")
-			pass(200 * time.Millisecond)
-			if len(rec.of(late)) != 1 {
-				t.Error("an event waited for the sweep")
-			}
+			_, r := sweepMany(t, "s", drained, 30*time.Second, 200*time.Millisecond)
 			r.drainCleanly()
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -276,6 +277,29 @@ func TestIDsSortInTheOrderOfPublishing(t *testing.T) {
 			last = id
 		}
 	}
+}
+
+// Whenever and in whatever order events are encoded, their ids and times are
+// those of their moments, which come one after the other.
+func TestMomentsAreUsedInAnyOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		row, next := wire.Moments(3), wire.Moments(1) // at the same time
+		time.Sleep(time.Second)
+		last := ""
+		for i, m := range slices.Backward([]wire.Moment{row, row.Plus(1), row.Plus(2), next}) {
+			_, fields, id, err := wire.Encode(wire.Outgoing{Tenant: tenant, Moment: m, Payload: events.UserCreated{UserID: "u", Email: "e", CreatedAt: time.Now()}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if last != "" && id >= last {
+				t.Errorf("moment %d: id %s, that of the next is %s", i, id, last)
+			}
+			if at := (events.Field{Name: "timestamp", Value: "2000-01-01T00:00:00.000Z"}); !slices.Contains(fields, at) {
+				t.Errorf("moment %d: not of its time: %v", i, fields)
+			}
+			last = id
+		}
+	})
 }
 
 // anyPayload generates a payload of any type of the catalogue that may be
