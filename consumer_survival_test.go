@@ -2,13 +2,16 @@ package freshet_test
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/freshet/freshet"
 	"github.com/freshet/freshet/events"
+	"github.com/freshet/freshet/internal/redistest"
 )
 
 func TestDeadConsumersEntriesAreTakenOver(t *testing.T) {
@@ -128,8 +131,13 @@ func TestStreamThatAppearsIsTheFirst(t *testing.T) {
 
 // A consumer whose only stream was another thing for a while reads it again.
 func TestOnlyStreamComesBack(t *testing.T) {
-	bus, server := start(t)
-	var got seen
+	server := redistest.Start(t)
+	var got, logged seen
+	bus, err := freshet.Open(t.Context(), freshet.Config{URL: server.URL(), Log: slog.New(heardLog{testLog{t}, &logged})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bus.Close)
 	cfg := quick("g")
 	cfg.Streams = []string{userStream}
 	c := bus.Consumer(cfg)
@@ -142,7 +150,9 @@ func TestOnlyStreamComesBack(t *testing.T) {
 	eventually(t, "the first event", func() bool { return got.count() == 1 && pending(server, userStream, "g") == int64(0) })
 	server.Do("DEL", userStream)
 	server.Do("SET", userStream, "text")
-	time.Sleep(3 * time.Second) // until it is set aside
+	eventually(t, "it is set aside", func() bool {
+		return slices.ContainsFunc(logged.list(), func(line string) bool { return strings.Contains(line, "set aside") })
+	})
 	server.Do("DEL", userStream)
 	publish(t, bus, user(2))
 	eventually(t, "the event after it came back", func() bool { return got.count() == 2 })

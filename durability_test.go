@@ -62,22 +62,33 @@ func TestPublishThatTooFewReplicasHaveIsUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer bus.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	for _, r := range bus.PublishBatch(ctx, []freshet.Message{{Tenant: tenant, Payload: user(1)}, {Tenant: tenant, Payload: user(2)}}) {
-		var publish *freshet.PublishError
-		var short *freshet.DurabilityError
-		switch {
-		case !errors.Is(r.Err, freshet.ErrUnknown) || errors.Is(r.Err, freshet.ErrFailed):
-			t.Errorf("got %v, want unknown", r.Err)
-		case !errors.As(r.Err, &publish) || publish.EventID == "":
-			t.Errorf("no event id: %v", r.Err)
-		case !errors.As(r.Err, &short) || short.Want != freshet.Replicas(1) || short.Replicas != 0 || !strings.Contains(r.Err.Error(), "0 of 1 replicas have it"):
-			t.Errorf("how far it got: %v", r.Err)
+	// The server says how far it got in the last half second; a machine that is
+	// busy may need another try to hear that in time.
+	for told, try := 0, 1; told < 2; try++ {
+		if try > 10 {
+			t.Fatal("the server never says in time how far it got")
 		}
+		told = 0
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		for _, r := range bus.PublishBatch(ctx, []freshet.Message{{Tenant: tenant, Payload: user(1)}, {Tenant: tenant, Payload: user(2)}}) {
+			var publish *freshet.PublishError
+			var short *freshet.DurabilityError
+			switch {
+			case !errors.Is(r.Err, freshet.ErrUnknown) || errors.Is(r.Err, freshet.ErrFailed):
+				t.Errorf("got %v, want unknown", r.Err)
+			case !errors.As(r.Err, &publish) || publish.EventID == "":
+				t.Errorf("no event id: %v", r.Err)
+			case errors.Is(r.Err, context.DeadlineExceeded):
+				continue
+			case !errors.As(r.Err, &short) || short.Want != freshet.Replicas(1) || short.Replicas != 0 || !strings.Contains(r.Err.Error(), "0 of 1 replicas have it"):
+				t.Errorf("how far it got: %v", r.Err)
+			}
+			told++
+		}
+		cancel()
 	}
 	server.Do("CONFIG", "SET", "maxmemory", "1")
-	ctx, cancel = context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := bus.Publish(ctx, tenant, user(3)); !errors.Is(err, freshet.ErrFailed) {
 		t.Errorf("refused: %v, want failed", err)
@@ -121,7 +132,7 @@ func ExampleReplicas() {
 	}
 	defer bus.Close()
 
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	_, err = bus.Publish(ctx, "acme", events.UserDeleted{UserID: "u1", DeletedAt: time.Now()})
 	var short *freshet.DurabilityError

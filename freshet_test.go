@@ -53,6 +53,19 @@ func (l testLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
+// heardLog is a log that a test waits for.
+type heardLog struct {
+	testLog
+	messages *seen
+}
+
+func (l heardLog) WithAttrs([]slog.Attr) slog.Handler { return l }
+func (l heardLog) WithGroup(string) slog.Handler      { return l }
+func (l heardLog) Handle(ctx context.Context, r slog.Record) error {
+	l.messages.add(r.Message)
+	return l.testLog.Handle(ctx, r)
+}
+
 func user(n int) events.UserCreated {
 	return events.UserCreated{
 		UserID:    fmt.Sprintf("user-%d", n),

@@ -53,7 +53,7 @@ var (
 
 // PublishError is the error of every publish that was not acknowledged.
 type PublishError struct {
-	Stream  string // "" when validation failed before the stream was known
+	Stream  string // "" when validation failed, or the context ended, before it was known
 	EventID string
 	Outcome error // ErrFailed or ErrUnknown
 	Err     error // the cause; *events.FieldError when validation failed
@@ -140,6 +140,12 @@ func (b *Bus) sendBatch(ctx context.Context, messages []Message) []PublishResult
 	trace := traceparent(ctx)
 	var before sync.WaitGroup // the part before
 	for from := 0; from < len(messages); {
+		if err := sending.Err(); err != nil { // what is left could not be sent
+			for i := from; i < len(results); i++ {
+				results[i].Err = &PublishError{Outcome: ErrFailed, Err: err}
+			}
+			break
+		}
 		p := b.encodePart(messages[from:], results[from:], trace)
 		from += len(p.results)
 		before.Wait()
@@ -149,6 +155,7 @@ func (b *Bus) sendBatch(ctx context.Context, messages []Message) []PublishResult
 		}
 		before.Go(func() { b.sendPart(sending, p) })
 	}
+	before.Wait()
 	return results
 }
 

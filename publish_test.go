@@ -75,18 +75,50 @@ func TestPublishUnknownWhenTheServerHangs(t *testing.T) {
 	defer server.Cont()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	begin := time.Now()
+	late := overdue(ctx)
 	_, err := bus.Publish(ctx, tenant, user(1))
+	if took := late(); took > 500*time.Millisecond {
+		t.Errorf("took %v longer than the deadline", took)
+	}
 	if !errors.Is(err, freshet.ErrUnknown) || errors.Is(err, freshet.ErrFailed) {
 		t.Errorf("got %v, want unknown", err)
-	}
-	if took := time.Since(begin); took > 800*time.Millisecond {
-		t.Errorf("took %v over a deadline of 300ms", took)
 	}
 	var publishErr *freshet.PublishError
 	if !errors.As(err, &publishErr) || publishErr.EventID == "" {
 		t.Errorf("unknown outcome without the event id: %v", err)
 	}
+}
+
+// overdue returns a function that tells how much later it is than the end of a
+// context, as the goroutines of this process see it: one that a busy machine
+// does not run learns of that end late.
+func overdue(ctx context.Context) (late func() time.Duration) {
+	seen := make(chan time.Time, 1)
+	go func() {
+		<-ctx.Done()
+		seen <- time.Now()
+	}()
+	return func() time.Duration {
+		now := time.Now()
+		return now.Sub(<-seen)
+	}
+}
+
+// publishUntilTaken publishes one user after another, from n on, until one is
+// acknowledged, and returns how many it has published. A publish that needs a
+// new connection shares the fate of the call that makes it, which may be one
+// that was given up.
+func publishUntilTaken(t *testing.T, bus *freshet.Bus, n int, user func(int) events.UserCreated) (published int) {
+	t.Helper()
+	eventually(t, "a publish is acknowledged", func() bool {
+		published++
+		_, err := bus.Publish(t.Context(), tenant, user(n+published-1))
+		if err != nil && !errors.Is(err, freshet.ErrUnknown) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	return published
 }
 
 func TestPublishFailedWhenTheServerRefuses(t *testing.T) {
@@ -188,29 +220,35 @@ func TestPublishBatchEndsWithItsContext(t *testing.T) {
 	for i := range messages {
 		messages[i] = freshet.Message{Tenant: tenant, Payload: user(i)}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	began := time.Now()
-	results := bus.PublishBatch(ctx, messages)
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("took %v over a deadline of 500ms", took)
-	}
 	unknown := 0
-	for i, r := range results {
-		switch {
-		case errors.Is(r.Err, freshet.ErrUnknown) && unknown == i:
-			unknown++
-		case !errors.Is(r.Err, freshet.ErrFailed):
-			t.Fatalf("result %d after %d unknown: %v", i, unknown, r.Err)
+	// A machine that is busy may need longer to encode the first part.
+	for limit := 500 * time.Millisecond; unknown == 0; limit *= 2 {
+		if limit > 10*time.Second {
+			t.Fatalf("nothing is sent within %v", limit/2)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		late := overdue(ctx)
+		results := bus.PublishBatch(ctx, messages)
+		if took := late(); took > 1500*time.Millisecond {
+			t.Errorf("took %v longer than a deadline of %v", took, limit)
+		}
+		cancel()
+		for i, r := range results {
+			switch {
+			case errors.Is(r.Err, freshet.ErrUnknown) && unknown == i:
+				unknown++
+			case !errors.Is(r.Err, freshet.ErrFailed):
+				t.Fatalf("result %d after %d unknown: %v", i, unknown, r.Err)
+			}
 		}
 	}
-	if unknown == 0 || unknown == len(results) {
-		t.Errorf("%d of %d unknown", unknown, len(results))
+	if unknown == len(messages) {
+		t.Errorf("all of %d unknown", unknown)
 	}
 	server.Cont()
-	publish(t, bus, user(1))
-	if n := server.Do("XLEN", "crm:sync:user:user_created").(int64); n > int64(unknown)+1 {
-		t.Errorf("XLEN %d, with %d unknown", n, unknown)
+	more := publishUntilTaken(t, bus, 1, user)
+	if n := server.Do("XLEN", "crm:sync:user:user_created").(int64); n > int64(unknown+more) {
+		t.Errorf("XLEN %d, with %d unknown and %d published after that", n, unknown, more)
 	}
 }
 
@@ -239,7 +277,7 @@ func TestGivenUpPublishesKeepTheirFields(t *testing.T) {
 		server.Cont()
 	}
 	wg.Wait()
-	publish(t, bus, user(100_000))
+	publishUntilTaken(t, bus, 100_000, user)
 	seen := map[string]bool{}
 	entries := server.Do("XRANGE", "crm:sync:user:user_created", "-", "+").([]any)
 	for _, entry := range entries {
@@ -264,9 +302,23 @@ func TestGivenUpBatchesKeepTheirFields(t *testing.T) {
 	bus, server := start(t)
 	const long = 100
 	name := func(id string) string { return strings.Repeat(id+" ", 500) }
-	unknown := 0
-	for i := range 40 {
+	named := func(n int) events.UserCreated {
+		p := user(n)
+		p.Name = name(p.UserID)
+		return p
+	}
+	unknown, acknowledged := 0, 0
+	// At least two rounds; a machine that is busy may need longer to encode one.
+	limit := 15 * time.Millisecond
+	for i := 0; i < 40 || i%20 != 0 || unknown == 0 || acknowledged < long; i++ {
 		switch i % 20 {
+		case 0:
+			if i >= 40 {
+				limit *= 4
+			}
+			if limit > time.Second {
+				t.Fatalf("the test shows little: %d unknown, %d acknowledged", unknown, acknowledged)
+			}
 		case 5:
 			server.Stop()
 		case 19:
@@ -274,21 +326,20 @@ func TestGivenUpBatchesKeepTheirFields(t *testing.T) {
 		}
 		messages := make([]freshet.Message, long)
 		for n := range messages {
-			p := user(long*i + n)
-			p.Name = name(p.UserID)
-			messages[n] = freshet.Message{Tenant: tenant, Payload: p}
+			messages[n] = freshet.Message{Tenant: tenant, Payload: named(long*i + n)}
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		for _, r := range bus.PublishBatch(ctx, messages) {
-			if errors.Is(r.Err, freshet.ErrUnknown) {
+			switch {
+			case r.Err == nil:
+				acknowledged++
+			case errors.Is(r.Err, freshet.ErrUnknown):
 				unknown++
 			}
 		}
 		cancel()
 	}
-	last := user(100_000)
-	last.Name = name(last.UserID)
-	publish(t, bus, last)
+	publishUntilTaken(t, bus, 1_000_000, named)
 	entries := server.Do("XRANGE", "crm:sync:user:user_created", "-", "+").([]any)
 	for _, entry := range entries {
 		_, field := entryOf(entry)
@@ -297,8 +348,8 @@ func TestGivenUpBatchesKeepTheirFields(t *testing.T) {
 			t.Fatalf("of several events: %.1000v", field)
 		}
 	}
-	if unknown == 0 || len(entries) < long {
-		t.Errorf("the test shows little: %d unknown, %d entries", unknown, len(entries))
+	if len(entries) < acknowledged {
+		t.Errorf("%d entries, of %d that were acknowledged", len(entries), acknowledged)
 	}
 }
 

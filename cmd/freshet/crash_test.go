@@ -81,7 +81,7 @@ func TestCopyIsExactAfterCrashes(t *testing.T) {
 // publishSteadily publishes until ctx ends and returns how many events were
 // acknowledged.
 func publishSteadily(ctx context.Context, t *testing.T, server *redistest.Server, rate int) (count int) {
-	bus, err := freshet.Open(t.Context(), freshet.Config{URL: server.URL()})
+	bus, err := freshet.Open(t.Context(), freshet.Config{URL: server.URL(), PublishTimeout: time.Minute})
 	if err != nil {
 		t.Error(err)
 		return 0

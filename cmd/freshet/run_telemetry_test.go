@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -41,13 +41,20 @@ func get(url, token string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
-func freeAddress(t *testing.T) string {
+// anyPort is an address for what says on stderr which port it got.
+const anyPort = "127.0.0.1:0"
+
+var servedAt = regexp.MustCompile(`(?:"address":"|http://)(127\.0\.0\.1:\d+)["/]`)
+
+// address waits until a process says where it serves pages.
+func (p *process) address(t *testing.T) string {
 	t.Helper()
-	port, err := redistest.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("127.0.0.1:%d", port)
+	var found []string
+	eventually(t, "it says where it serves", func() bool {
+		found = servedAt.FindStringSubmatch(p.stderr.String())
+		return found != nil
+	})
+	return found[1]
 }
 
 func runWithHTTP(t *testing.T, server *redistest.Server, address string, more ...string) *process {
@@ -62,8 +69,8 @@ func runWithHTTP(t *testing.T, server *redistest.Server, address string, more ..
 func TestRunServesMetricsAndHealth(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes")
 	recorded, _ := addRecorded(t, server)
-	address := freeAddress(t)
-	p := runWithHTTP(t, server, address)
+	p := runWithHTTP(t, server, anyPort)
+	address := p.address(t)
 	ready := func() int { code, _ := get("http://"+address+"/readyz", ""); return code }
 	eventually(t, "ready", func() bool { return ready() == http.StatusOK })
 	eventually(t, "everything is settled", func() bool { return allSettled(server, "crm-copy") })
@@ -109,8 +116,7 @@ func TestRunHTTPAsksForTheToken(t *testing.T) {
 	if err := os.WriteFile(file, []byte("0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
-	runWithHTTP(t, server, address, "--http-token-file", file)
+	address := runWithHTTP(t, server, anyPort, "--http-token-file", file).address(t)
 	eventually(t, "ready", func() bool { code, _ := get("http://"+address+"/readyz", ""); return code == http.StatusOK })
 	if code, _ := get("http://"+address+"/metrics", ""); code != http.StatusUnauthorized {
 		t.Errorf("metrics without the token: %d", code)

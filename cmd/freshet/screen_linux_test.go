@@ -69,6 +69,20 @@ func (s *screen) String() string {
 	return b.String()
 }
 
+// written is all that the terminal was given.
+func (s *screen) written() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.raw.String()
+}
+
+// unknown are the sequences that the terminal was given and does not know.
+func (s *screen) unknown() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.strange)
+}
+
 func (s *screen) line(y int) string { return strings.Split(s.String(), "\n")[y] }
 
 var (

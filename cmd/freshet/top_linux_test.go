@@ -59,7 +59,7 @@ func (r *topRun) shows(t *testing.T, texts ...string) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
-			t.Logf("wanted %q; the screen:\n%s%v", texts, r.screen, r.strange)
+			t.Logf("wanted %q; the screen:\n%s%v", texts, r.screen, r.unknown())
 		}
 	}()
 	eventually(t, strings.Join(texts, " and "), func() bool {
@@ -95,14 +95,14 @@ func (r *topRun) quit(t *testing.T) {
 	}
 	r.tty.Close()
 	<-r.drained
-	raw := r.raw.String()
+	raw := r.written()
 	for _, pair := range [][2]string{{"\x1b[?1049h", "\x1b[?1049l"}, {"\x1b[?25l", "\x1b[?25h"}, {"\x1b[?2004h", "\x1b[?2004l"}} {
 		if strings.LastIndex(raw, pair[0]) > strings.LastIndex(raw, pair[1]) {
 			t.Errorf("%q was not taken back", pair[0])
 		}
 	}
-	if len(r.strange) > 0 {
-		t.Errorf("the terminal got what it does not know: %v", r.strange)
+	if strange := r.unknown(); len(strange) > 0 {
+		t.Errorf("the terminal got what it does not know: %v", strange)
 	}
 }
 
@@ -148,7 +148,7 @@ func TestTop(t *testing.T) {
 	r.shows(t, "pending at worker-1 of readers", first, "DELIVERIES")
 	r.press(t, "\r")
 	r.shows(t, "entry "+first, "personal data masked", `"email":"a***@example.com"`, "pending at worker-1")
-	if strings.Contains(r.raw.String(), "ada@example.com") {
+	if strings.Contains(r.written(), "ada@example.com") {
 		t.Error("personal data on the screen")
 	}
 	for _, key := range []string{"\x7f", "\x1b", "\x1b[D"} { // backspace, escape, left
@@ -238,7 +238,7 @@ func TestTopNamesAreText(t *testing.T) {
 	}
 	r.press(t, "d")
 	r.shows(t, "what the doctor found")
-	if raw := r.raw.String(); strings.Contains(raw, "\x1b[1;1HGOTCHA") || strings.Contains(raw, "\u202e") || strings.Contains(raw, "\x9b2J") {
+	if raw := r.written(); strings.Contains(raw, "\x1b[1;1HGOTCHA") || strings.Contains(raw, "\u202e") || strings.Contains(raw, "\x9b2J") {
 		t.Error("a name reached the terminal as it is")
 	}
 	r.quit(t)
@@ -279,7 +279,7 @@ func TestTopWithoutColors(t *testing.T) {
 		}
 		tty.Close()
 		<-r.drained
-		return regexp.MustCompile(`\x1b\[([0-9]+;)*31(;[0-9]+)*m`).MatchString(r.raw.String())
+		return regexp.MustCompile(`\x1b\[([0-9]+;)*31(;[0-9]+)*m`).MatchString(r.written())
 	}
 	if !colors("COLORTERM=") {
 		t.Error("no colors on a terminal that has some")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,13 +64,37 @@ func TestNothingIsDeadLetteredWhileTheDatabaseIsGone(t *testing.T) {
 	}
 	cfg := daemon.Config{Consumer: freshet.ConsumerConfig{MaxAttempts: 1, BackoffMin: time.Millisecond, BackoffMax: 10 * time.Millisecond, DrainTimeout: 100 * time.Millisecond}}
 	consumer := daemon.NewConsumer(bus, cfg, store)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_ = consumer.Drain(ctx) // says, or not, that entries stay pending
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = consumer.Drain(ctx) // says, or not, that entries stay pending
+	}()
+	pending := func() any {
+		summary, _ := server.Do("XPENDING", stream, "freshet-copy").([]any) // none until there is the group
+		if len(summary) == 0 {
+			return nil
+		}
+		return summary[0]
+	}
+	for deadline := time.Now().Add(20 * time.Second); pending() != int64(50) || !unavailable(consumer); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after 20 s %v are pending, and the consumer is ready: %v", pending(), consumer.Ready())
+		}
+	}
+	time.AfterFunc(time.Second, cancel) // for so long it tries again
+	<-done
 	if got := consumer.Stats(); got != (freshet.Stats{}) {
 		t.Errorf("%+v, want nothing settled", got)
 	}
-	if reply := server.Do("XPENDING", stream, "freshet-copy").([]any); reply[0] != int64(50) {
-		t.Errorf("pending: %v, want 50", reply)
+	if n := pending(); n != int64(50) {
+		t.Errorf("pending: %v, want 50", n)
 	}
+}
+
+// unavailable tells whether a consumer has found that its handlers cannot work.
+func unavailable(c *freshet.Consumer) bool {
+	err := c.Ready()
+	return err != nil && strings.Contains(err.Error(), "handlers are paused")
 }
