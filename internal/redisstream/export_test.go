@@ -8,3 +8,6 @@ func MakeResolveDue(g *Group) {
 	defer g.mu.Unlock()
 	g.resolveNext = time.Time{}
 }
+
+// MakeLookDue makes the next Read look for losses.
+func MakeLookDue(g *Group) { g.lookForLossesSoon() }
