@@ -45,8 +45,8 @@ var (
 
 	ownScript          = newScript(ownText)
 	reclaimScript      = newScript(reclaimText)
-	beginScript        = newScript(beginText)
-	renewScript        = newScript(renewText)
+	beginScript        = newScript(preludeText + beginText)
+	renewScript        = newScript(preludeText + renewText)
 	buryScript         = newScript(buryText)
 	lookScript         = newScript(preludeText + lookText)
 	pruneScript        = newScript(preludeText + pruneText)

@@ -141,6 +141,38 @@ func TestBeginSetsTheCountAndRenewLeavesIt(t *testing.T) {
 	}
 }
 
+// In whatever order they are named: those between which others lie, and one that
+// the stream no longer has, keep what is theirs.
+func TestBeginAndRenewOfEntriesFarApart(t *testing.T) {
+	c, server := start(t)
+	add(t, c, s1, 10)
+	g, other := group(t, c, "a"), group(t, c, "b")
+	mine := refs(read(t, g, 2))
+	for range 3 {
+		read(t, other, 1)
+		mine = append(mine, refs(read(t, g, 1))...)
+	}
+	theirs := refs(read(t, other, 1))[0]
+	read(t, g, 1)
+	server.Do("XDEL", s1, mine[3].ID.String())
+	before := deliveries(server, s1)
+	r := []wire.Ref{mine[4], mine[0], theirs, mine[3], mine[1], mine[2]}
+	want := []bool{true, true, false, true, true, true}
+	if owned, err := g.Begin(t.Context(), r, []int{4, 2, 9, 9, 2, 7}); err != nil || !slices.Equal(owned, want) {
+		t.Fatalf("owned %v, %v", owned, err)
+	}
+	if owned, err := g.Renew(t.Context(), r); err != nil || !slices.Equal(owned, want) {
+		t.Fatalf("renewed %v, %v", owned, err)
+	}
+	after := maps.Clone(before)
+	for i, n := range map[int]int64{4: 4, 0: 2, 1: 2, 2: 7} {
+		after[mine[i].ID.String()] = n
+	}
+	if got := deliveries(server, s1); len(got) != 10 || !maps.Equal(got, after) {
+		t.Errorf("deliveries %v, want %v", got, after)
+	}
+}
+
 func TestBeginAndRenewRestartTheLease(t *testing.T) {
 	c, server := start(t)
 	add(t, c, s1, 2)
