@@ -82,6 +82,11 @@ func masterKilled(t *trial) {
 	l := t.load(s.url)
 	l.timeout = time.Second
 	c := t.consume(s.url, freshet.ConsumerConfig{Group: group}, nil)
+	t.atEnd(func() {
+		if len(t.failures) > 0 {
+			t.noteViews(s, l)
+		}
+	})
 	stop := t.start(l, 200)
 	t.steady(&c.journal, 50)
 	rounds := scaled(t, 5, 1)
@@ -111,6 +116,7 @@ func masterKilled(t *trial) {
 type sentinels struct {
 	url     string
 	addrs   []string
+	logs    []string // files
 	servers []*redistest.Server
 }
 
@@ -126,8 +132,9 @@ func (t *trial) sentinels() *sentinels {
 		s.servers = append(s.servers, t.redis("--repl-diskless-sync-delay", "0", "--replicaof", host+" "+port))
 	}
 	for i := range 3 {
-		addr := t.sentinel(i)
+		addr, log := t.sentinel(i)
 		s.addrs = append(s.addrs, addr)
+		s.logs = append(s.logs, log)
 		for _, command := range [][]string{
 			{"SENTINEL", "MONITOR", "mymaster", host, port, "2"},
 			{"SENTINEL", "SET", "mymaster", "down-after-milliseconds", strconv.FormatInt(downAfter.Milliseconds(), 10), "failover-timeout", "5000"},
@@ -146,19 +153,20 @@ func (t *trial) sentinels() *sentinels {
 	return s
 }
 
-// sentinel starts the nth sentinel.
-func (t *trial) sentinel(n int) (addr string) {
+// sentinel starts the nth sentinel, which writes the file log.
+func (t *trial) sentinel(n int) (addr, log string) {
 	port, err := redistest.FreePort()
 	t.must(err)
 	file := t.file(fmt.Sprintf("sentinel-%d-%d.conf", port, n))
-	t.must(os.WriteFile(file, fmt.Appendf(nil, "port %d\nbind 127.0.0.1\ndir %s\nlogfile %s.log\n", port, t.dir, file), 0o600))
+	log = file + ".log"
+	t.must(os.WriteFile(file, fmt.Appendf(nil, "port %d\nbind 127.0.0.1\ndir %s\nlogfile %s\n", port, t.dir, log), 0o600))
 	t.process("redis-server", file, "--sentinel")
 	addr = fmt.Sprintf("127.0.0.1:%d", port)
 	t.until("the sentinel listens", 10*time.Second, func() bool {
 		reply, err := redistest.Call(addr, "PING")
 		return err == nil && reply == "PONG"
 	})
-	return addr
+	return addr, log
 }
 
 // say sends a command to the first sentinel.
@@ -179,6 +187,30 @@ func (s *sentinels) master() *redistest.Server {
 		}
 	}
 	return s.servers[0]
+}
+
+// noteViews adds to the row what the servers, the sentinels and the publisher
+// make of the state that they are in.
+func (t *trial) noteViews(s *sentinels, l *load) {
+	for _, server := range s.servers {
+		role, err := redistest.Call(server.Addr(), "ROLE")
+		t.note("%s: role %v, error %v", server.Addr(), role, err)
+	}
+	for i, addr := range s.addrs {
+		master, err := redistest.Call(addr, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")
+		t.note("sentinel %s: master %v, error %v; the end of its log:", addr, master, err)
+		log, err := os.ReadFile(s.logs[i])
+		t.must(err)
+		lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+		for _, line := range lines[max(0, len(lines)-25):] {
+			t.note("  %s", line)
+		}
+	}
+	errs := l.takeErrors()
+	t.note("%d publishes failed, the last:", len(errs))
+	for _, err := range errs[max(0, len(errs)-5):] {
+		t.note("  %v", err)
+	}
 }
 
 func isMaster(server *redistest.Server) bool {
