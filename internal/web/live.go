@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -83,6 +84,15 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(d.ctx, cancel)()
 
 	cfg := inspect.TailConfig{Patterns: []string{literal(q.Get("stream"))}}
+	// A reader that connects again says which entry it had last.
+	after := cmp.Or(r.Header.Get("Last-Event-ID"), q.Get("after"))
+	if after != "" {
+		if !isID(after) {
+			http.Error(w, "after: no entry id", http.StatusBadRequest)
+			return
+		}
+		cfg.From = after
+	}
 	if typ := q.Get("type"); typ != "" {
 		cfg.Types = []string{typ}
 	}
@@ -94,6 +104,9 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request) {
 	go func() {
 		ended <- d.cfg.Inspector.Tail(ctx, cfg, func(item inspect.Item) error {
 			row := rowOf(item)
+			if row.ID == after {
+				return nil
+			}
 			buffer.add(liveRow{
 				ID: row.ID, Address: to("/event", "stream", row.Stream, "id", row.ID), Time: row.Time.UTC().Format("15:04:05.000"),
 				Type: short(100, row.Type), Tenant: short(100, row.Tenant), Entity: short(100, entityText(row.Entity)), Data: row.Data, Refusal: short(240, row.Refusal),
@@ -135,7 +148,8 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case len(message.Rows) > 0:
 			body, err := json.Marshal(message)
-			if err != nil || !send("data: "+string(body)+"\n\n") {
+			last := message.Rows[len(message.Rows)-1].ID
+			if err != nil || !send("id: "+last+"\ndata: "+string(body)+"\n\n") {
 				return
 			}
 		case time.Since(last) >= liveBeat:

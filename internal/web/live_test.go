@@ -11,7 +11,15 @@ import (
 // follow opens a live tail and returns its lines as they come.
 func (s *site) follow(t *testing.T, ctx context.Context, path string) (status int, lines <-chan string) {
 	t.Helper()
-	request, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.followRequest(t, request)
+}
+
+func (s *site) followRequest(t *testing.T, request *http.Request) (status int, lines <-chan string) {
+	t.Helper()
 	reply, err := s.client.Do(request) //nolint:bodyclose // closed by the goroutine below
 	if err != nil {
 		t.Fatal(err)
@@ -80,5 +88,40 @@ func TestBusyStreamIsSampled(t *testing.T) {
 	lacks(t, seen, "ada@example.com")
 	cancel()
 	for range lines {
+	}
+}
+
+func TestLiveTailGoesOnWhereTheReaderWas(t *testing.T) {
+	s := open(t, nil)
+	publish := func(user string) string { return s.add(t, users, userFields(user, "ada@example.com")...) }
+	shown := publish("shown")
+	missed := publish("missed")
+	waits := func(lines <-chan string, text string) (before string) {
+		for line := range lines {
+			if before += line + "\n"; strings.Contains(line, text) {
+				return before
+			}
+		}
+		t.Fatalf("the tail ended without %s:\n%s", text, before)
+		return ""
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, lines := s.follow(t, ctx, address("/live", "stream", users, "after", shown))
+	seen := waits(lines, missed)
+	wants(t, seen, "id: "+missed)
+	lacks(t, seen, shown)
+
+	newest := publish("newest")
+	request, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+address("/live", "stream", users, "after", shown), nil)
+	request.Header.Set("Last-Event-ID", missed)
+	_, lines = s.followRequest(t, request)
+	seen = waits(lines, newest)
+	lacks(t, seen, missed)
+
+	_, lines = s.follow(t, ctx, address("/live", "stream", orgs, "after", "0-0"))
+	waits(lines, s.add(t, orgs, orgFields("m-1", "req-1")...))
+	if status, _ := s.follow(t, ctx, address("/live", "stream", users, "after", "$")); status != http.StatusBadRequest {
+		t.Errorf("no id: status %d", status)
 	}
 }

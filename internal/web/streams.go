@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -58,7 +59,8 @@ type streamView struct {
 	Types            []string
 	Type, Tenant, At string // what was asked for
 	Info             *inspect.Stream
-	Live             string // address of the live tail
+	Live             string // address of a live tail of what comes
+	LiveOn           string // address of the one that goes on where this page, the newest, ends
 }
 
 // stream shows a page of a stream's entries: the newest, those before or after
@@ -71,7 +73,6 @@ func (d *Dashboard) stream(r *http.Request) (*view, error) {
 	}
 	body := &streamView{Key: key, Type: q.Get("type"), Tenant: q.Get("tenant"), At: q.Get("at"), Types: typesOf(key)}
 	v := &view{Title: key, Section: "streams", Body: body}
-	body.Live = to("/live", "stream", key, "type", body.Type, "tenant", body.Tenant)
 
 	page := inspect.PageConfig{Stream: key, Before: q.Get("before"), After: q.Get("after"), Limit: entriesPage}
 	if body.At != "" {
@@ -96,6 +97,11 @@ func (d *Dashboard) stream(r *http.Request) (*view, error) {
 	}
 	here := []any{"key", key, "type", body.Type, "tenant", body.Tenant}
 	body.Newest = page.Before == "" && page.After == ""
+	live := []any{"stream", key, "type", body.Type, "tenant", body.Tenant}
+	body.Live = to("/live", live...)
+	if body.Newest {
+		body.LiveOn = to("/live", append(live, "after", cmp.Or(items.newest, "0-0"))...)
+	}
 	body.Searched = items.searched
 	if items.newest != "" && !body.Newest && (page.After == "" || items.full) {
 		body.Newer = to("/stream", append(here, "after", items.newest)...)

@@ -75,8 +75,8 @@ function liveTail() {
     button.textContent = "Go live";
     button.setAttribute("aria-pressed", "false");
   };
-  const start = () => {
-    source = new EventSource(table.dataset.live);
+  const start = (address) => {
+    source = new EventSource(address);
     button.textContent = "Pause";
     button.setAttribute("aria-pressed", "true");
     source.onopen = () => {
@@ -95,11 +95,11 @@ function liveTail() {
   };
   button.hidden = false;
   state.hidden = false;
-  button.addEventListener("click", () => (source ? stop("paused") : start()));
+  button.addEventListener("click", () => (source ? stop("paused") : start(table.dataset.live)));
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "hidden" && source) stop("paused while out of sight");
   });
-  if (table.dataset.newest === "true") start();
+  if (table.dataset.liveOn) start(table.dataset.liveOn);
 }
 
 // j and k walk through rows, enter opens one, / goes to the search, f to the
