@@ -26,6 +26,8 @@ var (
 	ownText string
 	//go:embed lua/reclaim.lua
 	reclaimText string
+	//go:embed lua/restart.lua
+	restartText string
 	//go:embed lua/begin.lua
 	beginText string
 	//go:embed lua/renew.lua
@@ -45,8 +47,8 @@ var (
 
 	ownScript          = newScript(ownText)
 	reclaimScript      = newScript(reclaimText)
-	beginScript        = newScript(preludeText + beginText)
-	renewScript        = newScript(preludeText + renewText)
+	beginScript        = newScript(restartText + beginText)
+	renewScript        = newScript(restartText + renewText)
 	buryScript         = newScript(buryText)
 	lookScript         = newScript(preludeText + lookText)
 	pruneScript        = newScript(preludeText + pruneText)

@@ -7,15 +7,6 @@
 -- Returns  1 for each entry that is owned, 0 for the others
 local ids = {}
 for i = 3, #ARGV do
-  ids[#ids + 1] = ARGV[i]
+  table.insert(ids, ARGV[i])
 end
-local counts, there = held(KEYS[1], ARGV[1], ARGV[2], ids)
-local owned, byCount = {}, {}
-for i, id in ipairs(ids) do
-  owned[i] = counts[id] and 1 or 0
-  if counts[id] and there[id] then
-    put(byCount, counts[id], id)
-  end
-end
-restart(KEYS[1], ARGV[1], ARGV[2], byCount)
-return owned
+return restart(KEYS[1], ARGV[1], ARGV[2], ids)
