@@ -113,7 +113,7 @@ func TestGracefulStopLeavesNothingPending(t *testing.T) {
 
 // A consumer whose globs match nothing yet finds the first stream that they do.
 func TestStreamThatAppearsIsTheFirst(t *testing.T) {
-	bus, _ := start(t)
+	bus, server := start(t)
 	var got seen
 	cfg := quick("g")
 	cfg.Streams = []string{"crm:sync:user:*"}
@@ -124,7 +124,8 @@ func TestStreamThatAppearsIsTheFirst(t *testing.T) {
 	})
 	runConsumer(t, c)
 	eventually(t, "the consumer", func() bool { return c.Ready() == nil })
-	time.Sleep(300 * time.Millisecond) // until it has found nothing
+	looks := calls(server, "scan")
+	eventually(t, "another look that finds nothing", func() bool { return calls(server, "scan") > looks })
 	publish(t, bus, user(1))
 	eventually(t, "the first event of the first stream", func() bool { return got.count() == 1 })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -157,3 +158,15 @@ func (s *seen) list() []string {
 }
 
 func (s *seen) count() int { return len(s.list()) }
+
+// calls returns how often a server has run a command.
+func calls(server *redistest.Server, command string) int {
+	for line := range strings.Lines(server.Do("INFO", "commandstats").(string)) {
+		if rest, is := strings.CutPrefix(line, "cmdstat_"+command+":calls="); is {
+			n, _, _ := strings.Cut(rest, ",")
+			count, _ := strconv.Atoi(n)
+			return count
+		}
+	}
+	return 0
+}

@@ -13,22 +13,9 @@ import (
 
 	"github.com/freshet/freshet"
 	"github.com/freshet/freshet/events"
-	"github.com/freshet/freshet/internal/redistest"
 )
 
 // The names are those of the rows of docs/traps.md.
-
-// calls returns how often a server has run a command.
-func calls(server *redistest.Server, command string) int {
-	for line := range strings.Lines(server.Do("INFO", "commandstats").(string)) {
-		if rest, is := strings.CutPrefix(line, "cmdstat_"+command+":calls="); is {
-			n, _, _ := strings.Cut(rest, ",")
-			count, _ := strconv.Atoi(n)
-			return count
-		}
-	}
-	return 0
-}
 
 // An event that can never be handled is tried as often as was asked for, with
 // pauses, while the stream is idle and while it is busy.
