@@ -3,6 +3,7 @@ package redistest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -62,7 +63,7 @@ func create(args []string, prepare func(*Server) error) (*Server, error) {
 		s.Close()
 		return nil, err
 	}
-	// The port is free when it is chosen; another process may be quicker.
+	// The port is free when it is chosen; another server may be quicker.
 	for range 5 {
 		if s.port, err = FreePort(); err != nil {
 			break
@@ -75,14 +76,18 @@ func create(args []string, prepare func(*Server) error) (*Server, error) {
 	return nil, err
 }
 
-// FreePort returns a TCP port of the loopback interface that is not in use.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// FreePort returns a TCP port of the loopback interface that is not in use. It
+// is below those that systems give to outgoing connections: one of these could
+// have it by the time that a server listens, or listens again.
+func FreePort() (port int, err error) {
+	for range 100 {
+		port = 10_000 + rand.IntN(20_000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }
 
 // Addr returns host:port.
