@@ -1,6 +1,7 @@
 package freshet_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -157,4 +158,51 @@ func TestOnlyStreamComesBack(t *testing.T) {
 	server.Do("DEL", userStream)
 	publish(t, bus, user(2))
 	eventually(t, "the event after it came back", func() bool { return got.count() == 2 })
+}
+
+// A key that another type takes while events of it are in hand stops no other
+// stream: they can be settled nowhere.
+func TestKeyThatIsOverwrittenWithEventsInHandStopsNoOther(t *testing.T) {
+	bus, server := start(t)
+	cfg := quick("g")
+	cfg.MaxInFlight, cfg.MaxAttempts = 100, 2
+	c := bus.Consumer(cfg)
+	held, release := make(chan struct{}, 3), make(chan struct{})
+	onUser(c, func(e *freshet.Event[events.UserCreated]) error {
+		held <- struct{}{}
+		<-release
+		if e.Data.UserID == "user-2" {
+			return freshet.Permanent(context.Canceled)
+		}
+		if e.Data.UserID == "user-1" {
+			return context.Canceled
+		}
+		return nil
+	})
+	var others seen
+	freshet.On(c, func(_ context.Context, e *freshet.Event[events.UserDeactivated]) error {
+		others.add(e.Data.UserID)
+		return nil
+	})
+	r := runConsumer(t, c)
+	for n := range 3 { // one is to succeed, one to be tried again, one to be dead-lettered
+		publish(t, bus, user(n))
+	}
+	for range 3 {
+		<-held
+	}
+	server.Do("SET", userStream, "x")
+	close(release)
+	const more = 500 // than are in hand at one time
+	for n := range more {
+		publish(t, bus, events.UserDeactivated{UserID: user(n).UserID, Email: "ada@example.com"})
+	}
+	eventually(t, "all of the other stream", func() bool { return others.count() == more })
+	begun := time.Now()
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
 }

@@ -38,6 +38,23 @@ func (c *Client) Last(ctx context.Context, stream string) (wire.ID, error) {
 	return entries[0].ID, nil
 }
 
+// end returns the greatest id that a stream has had, though the entry may be
+// gone, or the zero ID when there is no stream.
+func (c *Client) end(ctx context.Context, stream string) (wire.ID, error) {
+	info, err := c.do(ctx, c.rc.B().XinfoStream().Key(stream).Build()).AsMap()
+	if ClassOf(err) == NoGroup { // "no such key"
+		return wire.ID{}, nil
+	}
+	if err != nil {
+		return wire.ID{}, fmt.Errorf("end of %s: %w", stream, err)
+	}
+	last, told := info["last-generated-id"]
+	if !told {
+		return c.Last(ctx, stream)
+	}
+	return idOf(last)
+}
+
 // Position is a place in a stream.
 type Position struct {
 	Stream string

@@ -70,6 +70,7 @@ type stream struct {
 	alone      bool      // the group had no other consumer then
 	madeAgain  time.Time // when the group was last found to be another one
 	entered    int64     // how often consumers had entered it then
+	pruned     int64     // how many had been removed from it then for having been silent
 	delivered  wire.ID   // greatest id handed out
 	open       openIDs   // handed out, not settled
 	unanswered int       // calls in a row that got no answer
@@ -188,8 +189,11 @@ func (g *Group) join(ctx context.Context, names []string, start string) error {
 	cmds := make([]rueidis.Completed, len(names))
 	for i, name := range names {
 		at := start
-		if kept[i].Known {
+		switch {
+		case kept[i].Known:
 			at = kept[i].Settled.String()
+		case kept[i].Gone:
+			at = "0"
 		}
 		cmds[i] = g.createGroup(name, at)
 	}
@@ -199,7 +203,7 @@ func (g *Group) join(ctx context.Context, names []string, start string) error {
 		switch {
 		case err == nil, rueidis.IsRedisBusyGroup(err):
 			g.subscribe(names[i], false)
-			if err == nil && kept[i].Known {
+			if err == nil && (kept[i].Known || kept[i].Gone) {
 				g.noteRecreated(names[i], kept[i].Settled)
 			}
 		case ClassOf(err) == WrongType:
@@ -231,8 +235,15 @@ func (g *Group) kept(ctx context.Context, names []string) ([]Kept, error) {
 		if !all[i].Known {
 			continue
 		}
-		last, err := g.c.Last(ctx, name)
-		all[i].Known = err == nil && all[i].Settled.Compare(last) <= 0
+		end, err := g.c.end(ctx, name)
+		switch class := ClassOf(err); {
+		case err == nil && all[i].Settled.Compare(end) > 0:
+			all[i].Known, all[i].Gone, all[i].Settled = false, true, wire.ID{}
+		case class == WrongType, class == NoPerm:
+			all[i].Known = false
+		case err != nil:
+			return nil, err
+		}
 	}
 	return all, nil
 }
@@ -412,7 +423,7 @@ func (g *Group) cursor(name string, k Kept) (cursor, lowest wire.ID) {
 		floor = k.Settled
 	}
 	cursor = s.delivered
-	if cursor == (wire.ID{}) {
+	if cursor.Compare(floor) < 0 { // others have been there since
 		cursor = floor
 	}
 	if lowest != (wire.ID{}) {

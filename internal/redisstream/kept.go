@@ -20,8 +20,10 @@ type GroupRef struct{ Stream, Group string }
 // Kept is what is known of a group of a stream apart from the group.
 type Kept struct {
 	Known   bool    // a consumer of the project was in the group
+	Gone    bool    // but the stream is another one by now, or there is none; only Group looks
 	Settled wire.ID // up to here all was settled at the last look
 	Entered int64   // how often consumers have entered the group
+	Pruned  int64   // how many were removed from it for having been silent
 	Lost    int64   // entries that were found trimmed before the group read them
 	Noted   int64   // of those that were lost, an operator has taken note of so many
 }
@@ -30,7 +32,7 @@ type Kept struct {
 func (c *Client) Kept(ctx context.Context, groups []GroupRef) ([]Kept, error) {
 	cmds := make([]rueidis.Completed, len(groups))
 	for i, g := range groups {
-		cmds[i] = c.rc.B().Hmget().Key(StateKey(g.Stream, g.Group)).Field("at", "pending", "total", "noted", "entered").Build()
+		cmds[i] = c.rc.B().Hmget().Key(StateKey(g.Stream, g.Group)).Field("at", "pending", "total", "noted", "entered", "pruned").Build()
 	}
 	all := make([]Kept, len(groups))
 	if len(groups) == 0 {
@@ -38,7 +40,7 @@ func (c *Client) Kept(ctx context.Context, groups []GroupRef) ([]Kept, error) {
 	}
 	for i, reply := range c.doMulti(ctx, cmds...) {
 		values, err := reply.AsStrSlice()
-		if err == nil && len(values) != 5 {
+		if err == nil && len(values) != 6 {
 			err = fmt.Errorf("%d elements", len(values))
 		}
 		if err != nil {
@@ -58,6 +60,7 @@ func (c *Client) Kept(ctx context.Context, groups []GroupRef) ([]Kept, error) {
 		all[i].Lost, _ = strconv.ParseInt(values[2], 10, 64)
 		all[i].Noted, _ = strconv.ParseInt(values[3], 10, 64)
 		all[i].Entered, _ = strconv.ParseInt(values[4], 10, 64)
+		all[i].Pruned, _ = strconv.ParseInt(values[5], 10, 64)
 	}
 	return all, nil
 }

@@ -84,8 +84,7 @@ func (g *Group) lookForLosses(ctx context.Context) error {
 		look, err := parseLook(reply)
 		if err == nil {
 			g.noteRewind(names[i], look.rewound)
-			g.noteLook(names[i], look)
-			if look.another {
+			if g.noteLook(names[i], look) {
 				err = g.moveBack(ctx, names[i], look.at)
 			}
 		}
@@ -109,6 +108,7 @@ type look struct {
 	entered   int64  // how often consumers have entered the group
 	run       string // the server that answered; "" where it does not tell
 	another   bool   // the group did not have this consumer, which has entered it now
+	pruned    int64  // how many consumers were removed from the group for having been silent
 }
 
 func parseLook(reply rueidis.RedisResult) (look, error) {
@@ -116,11 +116,11 @@ func parseLook(reply rueidis.RedisResult) (look, error) {
 	if err != nil {
 		return look{}, err
 	}
-	if len(parts) != 10 {
-		return look{}, fmt.Errorf("script returned %d parts, want 10", len(parts))
+	if len(parts) != 11 {
+		return look{}, fmt.Errorf("script returned %d parts, want 11", len(parts))
 	}
 	var l look
-	var errs [10]error
+	var errs [11]error
 	l.unread, errs[0] = parts[0].AsInt64()
 	back, err := parts[1].AsInt64()
 	l.setBack, errs[1] = back == 1, err
@@ -138,15 +138,23 @@ func parseLook(reply rueidis.RedisResult) (look, error) {
 	l.run, errs[8] = parts[8].ToString()
 	another, err := parts[9].AsInt64()
 	l.another, errs[9] = another == 1, err
+	l.pruned, errs[10] = parts[10].AsInt64()
 	return l, errors.Join(errs[:]...)
 }
 
 // noteLook counts what was found lost, and remembers what the group had
-// settled, for the case that the group vanishes.
-func (g *Group) noteLook(stream string, l look) {
+// settled, for the case that the group vanishes. It tells whether the group is
+// another one than at the last look: it does not have this consumer, which was
+// not removed for having been silent.
+func (g *Group) noteLook(stream string, l look) (another bool) {
 	g.mu.Lock()
 	s := g.streams[stream] // one that was subscribed once stays
 	had := s.delivered
+	another = l.another && l.pruned == s.pruned
+	if l.another && !another {
+		s.open.clear() // it held nothing any more
+	}
+	s.pruned = l.pruned
 	if l.setBack {
 		s.delivered = l.end
 	}
@@ -155,7 +163,10 @@ func (g *Group) noteLook(stream string, l look) {
 	}
 	s.run = l.run
 	if l.another {
-		s.joined, s.madeAgain = true, time.Now()
+		s.joined = true
+	}
+	if another {
+		s.madeAgain = time.Now()
 	}
 	if l.found {
 		// Others that were in it come into a group that was made again at their
@@ -177,6 +188,7 @@ func (g *Group) noteLook(stream string, l look) {
 		g.log.Error("the server has lost the stream's newest entries, as by a failover or a power loss; what was published then is gone, or was handled here and is unknown to others",
 			"stream", stream, "group", g.cfg.Group, "had", had.String(), "ends_at", l.end.String())
 	}
+	return another
 }
 
 // movedElsewhere tells, once, whether another server answers than before, or the

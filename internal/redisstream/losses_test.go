@@ -281,3 +281,30 @@ func TestTheServerForgotTheEnd(t *testing.T) {
 		t.Errorf("log: %s", log)
 	}
 }
+
+// TestDeletedUnreadIsFoundEachTime: the server takes what was deleted for read
+// once the group is past it, and the counts of the loss before must not hide
+// the next.
+func TestDeletedUnreadIsFoundEachTime(t *testing.T) {
+	c, server := start(t)
+	for round := range 3 {
+		g := group(t, c, "a")
+		if err := g.Leave(t.Context()); err != nil { // so that the group is known
+			t.Fatal(err)
+		}
+		server.Do("XDEL", s1, add(t, c, s1, 3)[1].String())
+		g = group(t, c, "a")
+		if n := g.Losses().Unread; n != 1 {
+			t.Errorf("round %d: %d counted, want 1", round, n)
+		}
+		if err := g.Ack(t.Context(), refs(read(t, g, 10))); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := g.Losses().Unread; n != 1 {
+			t.Errorf("round %d: %d counted in the end, want 1", round, n)
+		}
+	}
+}

@@ -33,6 +33,12 @@ func (g *Group) failure(ctx context.Context, what string, err error, streams ...
 	return err
 }
 
+// replaced tells whether a call failed because the stream's key holds something
+// else by now. Nothing of the stream can be settled any more then.
+func (g *Group) replaced(stream string, err error) bool {
+	return ClassOf(err) == WrongType && !g.subscribed(stream)
+}
+
 // recreate creates the group on those of the streams where it is missing.
 // When it is missing nowhere, the slot has moved in the cluster, or another
 // goroutine or consumer was quicker.
@@ -66,16 +72,16 @@ func (g *Group) recreateOn(ctx context.Context, name string) error {
 		return err
 	}
 	if found {
-		return g.rejoin(ctx, name, at)
+		return g.rejoin(ctx, name, at, kept[0].Pruned)
 	}
 	cursor, _ := g.cursor(name, kept[0])
 	// A stream whose last id is below what was delivered is another one that
 	// has taken its place: all of it is new.
-	last, err := g.c.Last(ctx, name)
+	end, err := g.c.end(ctx, name)
 	if err != nil {
 		return err
 	}
-	anew := g.delivered(name).Compare(last) > 0
+	anew := g.delivered(name).Compare(end) > 0
 	if anew {
 		cursor = wire.ID{}
 		g.forget(name)
@@ -101,10 +107,12 @@ func (g *Group) noteRecreated(stream string, at wire.ID) {
 
 // rejoin looks whether a group that is there is the one that this consumer was
 // in, for a group that was created again does not have it. Then what this one
-// had in hand is pending nowhere, and the group is moved back to it.
-func (g *Group) rejoin(ctx context.Context, name string, at wire.ID) error {
+// had in hand is pending nowhere, and the group is moved back to it. One from
+// which it may have been removed, for having been silent, is the same: it held
+// nothing then.
+func (g *Group) rejoin(ctx context.Context, name string, at wire.ID, pruned int64) error {
 	g.mu.Lock()
-	joined := g.streams[name].joined
+	joined, removed := g.streams[name].joined, g.streams[name].pruned != pruned
 	g.mu.Unlock()
 	if !joined {
 		return nil
@@ -114,6 +122,13 @@ func (g *Group) rejoin(ctx context.Context, name string, at wire.ID) error {
 	created, err := replies[1].AsInt64()
 	if err != nil || created == 0 {
 		return err
+	}
+	if removed {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.streams[name].open.clear()
+		g.streams[name].pruned = pruned
+		return nil
 	}
 	return g.moveBack(ctx, name, at)
 }

@@ -47,8 +47,8 @@ var (
 
 	ownScript          = newScript(ownText)
 	reclaimScript      = newScript(reclaimText)
-	beginScript        = newScript(restartText + beginText)
-	renewScript        = newScript(restartText + renewText)
+	beginScript        = newScript(preludeText + restartText + beginText)
+	renewScript        = newScript(preludeText + restartText + renewText)
 	buryScript         = newScript(buryText)
 	lookScript         = newScript(preludeText + lookText)
 	pruneScript        = newScript(preludeText + pruneText)

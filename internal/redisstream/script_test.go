@@ -19,7 +19,8 @@ func TestScriptTextIsSentOnce(t *testing.T) {
 	for range 2 {
 		server.Do("SCRIPT", "FLUSH")
 		server.Do("CONFIG", "RESETSTAT")
-		g := groupOf(t, c, redisstream.GroupConfig{Consumer: "a", Explicit: streams})
+		groupOf(t, c, redisstream.GroupConfig{Consumer: "a", Explicit: streams})
+		g := groupOf(t, c, redisstream.GroupConfig{Consumer: "b", Explicit: streams})
 		for _, s := range streams {
 			if at, ok := server.Do("HGET", "{"+s+"}:state:g", "at").(string); !ok || at != "0-0" {
 				t.Fatalf("%s was not looked at: %q", s, at)

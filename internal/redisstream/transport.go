@@ -199,8 +199,12 @@ func (g *Group) ifOwned(ctx context.Context, what string, s script, refs []wire.
 			err = fmt.Errorf("script answered for %d entries of %d", len(answers), len(chunks[i].index))
 		}
 		if err != nil {
-			errs = append(errs, g.failure(ctx, what+" entries of "+chunks[i].stream, err, chunks[i].stream))
-			continue
+			err = g.failure(ctx, what+" entries of "+chunks[i].stream, err, chunks[i].stream)
+			if !g.replaced(chunks[i].stream, err) {
+				errs = append(errs, err)
+				continue
+			}
+			answers = make([]int64, len(chunks[i].index))
 		}
 		for k, j := range chunks[i].index {
 			if owned[j] = answers[k] == 1; !owned[j] {
@@ -221,8 +225,11 @@ func (g *Group) Ack(ctx context.Context, refs []wire.Ref) error {
 	var errs []error
 	for i, err := range g.ackChunks(ctx, chunks, refs) {
 		if err != nil {
-			errs = append(errs, g.failure(ctx, "acknowledge entries of "+chunks[i].stream, err, chunks[i].stream))
-			continue
+			err = g.failure(ctx, "acknowledge entries of "+chunks[i].stream, err, chunks[i].stream)
+			if !g.replaced(chunks[i].stream, err) {
+				errs = append(errs, err)
+				continue
+			}
 		}
 		done = done[:0]
 		for _, j := range chunks[i].index {
@@ -285,7 +292,10 @@ func (g *Group) Bury(ctx context.Context, l delivery.DeadLetter) (owned bool, er
 	}
 	n, err := g.c.run(ctx, buryScript, []string{from, DeadLetterKey(stream, g.cfg.Group)}, args...).AsInt64()
 	if err != nil {
-		return false, g.failure(ctx, "dead-letter "+l.Entry.Ref().String(), err, from)
+		if err = g.failure(ctx, "dead-letter "+l.Entry.Ref().String(), err, from); !g.replaced(from, err) {
+			return false, err
+		}
+		n = 0
 	}
 	if n == 0 {
 		g.notOurs(l.Entry.Ref())
@@ -338,17 +348,21 @@ func pendingCount(summary rueidis.RedisResult) (int64, error) {
 	return parts[0].AsInt64()
 }
 
-// Prune removes consumers of the group, on all streams, that hold nothing and
-// have been idle for longer than idle. It returns how many.
+// Prune removes other consumers of the group, on all streams, that hold nothing
+// and have been idle for longer than idle. It returns how many.
 func (g *Group) Prune(ctx context.Context, idle time.Duration) (removed int, err error) {
-	return g.prune(ctx, idle.Milliseconds(), "")
+	return g.prune(ctx, idle.Milliseconds(), "", g.cfg.Consumer)
 }
 
 // Leave removes this consumer from the streams where it holds nothing. It
 // comes back by itself when it reads.
 func (g *Group) Leave(ctx context.Context) error {
+	// Some servers take what was deleted for read once the group is past it:
+	// the next loss is told by counts that begin behind that.
+	g.lookForLossesSoon()
+	g.lookForLossesIfDue(ctx)
 	for {
-		_, err := g.prune(ctx, -1, g.cfg.Consumer)
+		_, err := g.prune(ctx, -1, g.cfg.Consumer, "")
 		// The calls that were given up before may have been making the connection.
 		if !errors.Is(err, errOthers) || ctx.Err() != nil {
 			return err
@@ -356,11 +370,11 @@ func (g *Group) Leave(ctx context.Context) error {
 	}
 }
 
-func (g *Group) prune(ctx context.Context, idleMs int64, consumer string) (removed int, err error) {
+func (g *Group) prune(ctx context.Context, idleMs int64, only, spared string) (removed int, err error) {
 	streams := g.Streams()
 	calls := make([]scriptCall, len(streams))
 	for i, s := range streams {
-		calls[i] = scriptCall{[]string{s}, []string{g.cfg.Group, strconv.FormatInt(idleMs, 10), consumer}}
+		calls[i] = scriptCall{[]string{s, StateKey(s, g.cfg.Group)}, []string{g.cfg.Group, strconv.FormatInt(idleMs, 10), only, spared}}
 	}
 	var errs []error
 	for i, reply := range g.c.runAll(ctx, pruneScript, calls) {

@@ -17,14 +17,15 @@
 --          total, those of all time;
 --          at and pending, as returned, of which it is created again should it
 --          be destroyed; rewound, where it was moved back to on purpose and when;
---          entered, how often consumers have entered the group
+--          entered, how often consumers have entered the group; pruned, how many
+--          were removed for having been silent
 -- ARGV     group, greatest id that the caller was given or '0-0', the caller's name
 -- Returns  entries lost unread, 1 when the caller's id is gone though nobody
 --          trimmed or deleted it: the server has lost its newest entries;
 --          the stream's last id, and of the group, empty where there is none:
 --          last id delivered, lowest id pending up to it, number of consumers; rewound;
 --          entered; the server that answers, empty where it does not tell;
---          1 when the group did not have the caller: it enters it now
+--          1 when the group did not have the caller: it enters it now; pruned
 local stream = map(redis.call('XINFO', 'STREAM', KEYS[1]))
 local added, length, final = stream['entries-added'], stream.length, stream['last-generated-id']
 local first = length > 0 and stream['first-entry'][1]
@@ -55,7 +56,7 @@ end
 local back = 0
 local function answer(lost)
   return {lost, back, final, at or '', lowest, group and group.consumers or 0, kept.rewound or '',
-    tonumber(kept.entered) or 0, run, new == 1 and 1 or 0}
+    tonumber(kept.entered) or 0, run, new == 1 and 1 or 0, tonumber(kept.pruned) or 0}
 end
 if not added then
   return answer(0) -- the server counts nothing, before Redis 7

@@ -4,15 +4,22 @@
 -- each entry that is owned and 0 for the others.
 --
 -- Most entries lie side by side and are asked for at once: one by one, the
--- calls would cost more than their work.
+-- calls would cost more than their work. The entries themselves may be large,
+-- so whether they are all there is told by what was trimmed and deleted.
 local function restart(key, group, consumer, ids, counts)
-  local pending, there = {}, {}
+  local pending = {}
   for _, p in ipairs(redis.call('XPENDING', key, group, ids[1], ids[#ids], #ids, consumer)) do
     pending[p[1]] = p[4]
   end
-  for _, e in ipairs(redis.call('XRANGE', key, ids[1], ids[#ids], 'COUNT', #ids)) do
-    there[e[1]] = true
+  local lowest = ids[1]
+  for _, id in ipairs(ids) do
+    if below(id, lowest) then
+      lowest = id
+    end
   end
+  local stream = map(redis.call('XINFO', 'STREAM', key))
+  local first, deleted = stream['first-entry'], stream['max-deleted-entry-id'] -- nil before Redis 7
+  local all = first and deleted and not below(lowest, first[1]) and below(deleted, lowest)
   local owned, byCount = {}, {}
   for i, id in ipairs(ids) do
     if not pending[id] then
@@ -22,7 +29,7 @@ local function restart(key, group, consumer, ids, counts)
     owned[i] = pending[id] and 1 or 0
     -- XCLAIM would drop an entry that the stream no longer has from the
     -- pending list.
-    if pending[id] and (there[id] or #redis.call('XRANGE', key, id, id) > 0) then
+    if pending[id] and (all or #redis.call('XRANGE', key, id, id) > 0) then
       local count = counts and counts[i] or pending[id]
       byCount[count] = byCount[count] or {key, group, consumer, 0}
       table.insert(byCount[count], id)
