@@ -223,7 +223,7 @@ func TestSnapshotAgreesWithATrim(t *testing.T) {
 	do(t, server, "XGROUP", "CREATE", users, "another", "0")
 	check := func() {
 		t.Helper()
-		trim, err := client.TrimDryRun(t.Context(), users, time.Hour)
+		trim, err := client.TrimDryRun(t.Context(), users, time.Hour, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

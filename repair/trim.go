@@ -63,6 +63,7 @@ type Hold struct {
 	Group     string
 	Lowest    Age           // of what it has not settled
 	Pending   bool          // Lowest was delivered and not acknowledged; else it is unread
+	Gone      bool          // the group was destroyed, and is created again where it was when its consumer comes
 	Consumers int           // that the group has
 	LastSeen  time.Duration // since any of them last asked for something; meaningless without consumers
 }
@@ -88,7 +89,9 @@ type StreamMemory struct {
 // Trim removes the entries of streams that are old enough and that every
 // group of the stream has settled: delivered and acknowledged, or
 // dead-lettered. What a group has not settled stays, however old, and all
-// that is newer with it; the report names that group. Readers without a group
+// that is newer with it; the report names that group. One that somebody
+// destroyed counts as long as its place is kept: it is created again there when
+// its consumer comes. Readers without a group
 // count for nothing. The keys of Freshet's own, dead letters among them, are
 // never trimmed.
 //
@@ -110,8 +113,16 @@ func (r *Repairer) Trim(ctx context.Context, cfg TrimConfig) (TrimReport, error)
 	if err != nil {
 		return report, fmt.Errorf("trim: %w", err)
 	}
+	kept, err := r.client.KeptGroups(ctx)
+	if err != nil {
+		return report, fmt.Errorf("trim: %w", err)
+	}
+	of := map[string][]string{}
+	for _, ref := range kept {
+		of[ref.Stream] = append(of[ref.Stream], ref.Group)
+	}
 	for _, name := range names {
-		trimmed := r.trimStream(ctx, name, cfg)
+		trimmed := r.trimStream(ctx, name, cfg, of[name])
 		if err := context.Cause(ctx); err != nil {
 			return report, err
 		}
@@ -124,12 +135,12 @@ func (r *Repairer) Trim(ctx context.Context, cfg TrimConfig) (TrimReport, error)
 	return report, nil
 }
 
-func (r *Repairer) trimStream(ctx context.Context, stream string, cfg TrimConfig) TrimmedStream {
+func (r *Repairer) trimStream(ctx context.Context, stream string, cfg TrimConfig, kept []string) TrimmedStream {
 	trim := r.client.Trim
 	if cfg.DryRun {
 		trim = r.client.TrimDryRun
 	}
-	found, err := trim(ctx, stream, cfg.OlderThan)
+	found, err := trim(ctx, stream, cfg.OlderThan, kept)
 	trimmed := TrimmedStream{
 		Stream: stream, Length: found.Length, Removed: found.Removed,
 		Oldest: ageOf(found.Oldest, found.Now), Groups: len(found.Groups), Err: err,
@@ -142,7 +153,11 @@ func (r *Repairer) trimStream(ctx context.Context, stream string, cfg TrimConfig
 		if group.Lowest == (wire.ID{}) || group.Lowest.Compare(found.Cutoff) >= 0 {
 			continue
 		}
-		hold := Hold{Group: group.Group, Lowest: ageOf(group.Lowest, found.Now), Pending: group.Pending}
+		hold := Hold{Group: group.Group, Lowest: ageOf(group.Lowest, found.Now), Pending: group.Pending, Gone: group.Gone}
+		if group.Gone {
+			trimmed.Holding = append(trimmed.Holding, hold)
+			continue
+		}
 		hold.LastSeen, hold.Consumers, err = r.client.LastSeen(ctx, stream, group.Group)
 		switch {
 		case redisstream.ClassOf(err) == redisstream.NoGroup: // it has gone meanwhile

@@ -95,6 +95,38 @@ func TestTrimReportsEachStream(t *testing.T) {
 	}
 }
 
+// What a group that somebody destroyed has not read is lost to it when it is
+// trimmed: its consumer creates it again where it was.
+func TestTrimHeedsGroupsThatWereDestroyed(t *testing.T) {
+	x := open(t)
+	x.aged(t, created, 50*day, 3)
+	drain(t, x.consumer("first", &handler{}))
+	x.aged(t, created, 40*day, 5)
+	x.server.Do("XGROUP", "DESTROY", created, "first")
+	for _, dry := range []bool{true, false} {
+		got := x.trim(t, repair.TrimConfig{Streams: []string{created}, DryRun: dry}).Streams[0]
+		if got.Removed != 3 || len(got.Holding) != 1 || !got.Holding[0].Gone || got.Holding[0].Group != "first" || got.Holding[0].Served() || got.Holding[0].Lowest.ID != got.Oldest.ID {
+			t.Errorf("dry run %t: %+v", dry, got)
+		}
+	}
+	var h handler
+	c := x.consumer("first", &h)
+	drain(t, c)
+	if s := c.Stats(); s.LostUnread != 0 || s.Handled+s.DeadLettered != 5 {
+		t.Errorf("%+v", s)
+	}
+	if got := x.trim(t, repair.TrimConfig{Streams: []string{created}}).Streams[0]; got.Removed != 5 || len(got.Holding) != 0 {
+		t.Errorf("once it is there again: %+v", got)
+	}
+
+	x.aged(t, created, 35*day, 2)
+	x.server.Do("XGROUP", "DESTROY", created, "first")
+	x.server.Do("DEL", redisstream.StateKey(created, "first"))
+	if got := x.trim(t, repair.TrimConfig{Streams: []string{created}}).Streams[0]; got.Removed != 2 || len(got.Holding) != 0 {
+		t.Errorf("once it is forgotten: %+v", got)
+	}
+}
+
 func roughly(d time.Duration) int { return int((d + time.Hour) / day) }
 
 // A group whose consumers have been silent for long is served by nobody.

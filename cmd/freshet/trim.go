@@ -136,7 +136,10 @@ func heldCell(s repair.TrimmedStream) string {
 }
 
 func stateOf(h repair.Hold) string {
-	if h.Pending {
+	switch {
+	case h.Gone:
+		return "gone"
+	case h.Pending:
 		return "pending"
 	}
 	return "unread"
@@ -181,7 +184,7 @@ type ageJSON struct {
 type holdJSON struct {
 	Group     string   `json:"group"`
 	Lowest    ageJSON  `json:"lowest_unsettled"`
-	State     string   `json:"state"` // pending or unread
+	State     string   `json:"state"` // pending, unread, or gone
 	Served    bool     `json:"served"`
 	Consumers int      `json:"consumers"`
 	LastSeen  *float64 `json:"last_seen_seconds"`
@@ -245,6 +248,11 @@ func trimWarnings(report repair.TrimReport) []warning {
 
 // holdWarning names a group that keeps old entries, and what to do.
 func holdWarning(stream string, h repair.Hold) warning {
+	if h.Gone {
+		return warning{"gone " + stream + " " + h.Group, fmt.Sprintf(
+			"group %s of %s was destroyed, and is created again when its consumer comes: what it has not read stays, since %s, %s ago. Where it was removed on purpose, have that forgotten: %s",
+			h.Group, stream, h.Lowest.ID, ageCell(h.Lowest), shell.Command("redis-cli", "DEL", redisstream.StateKey(stream, h.Group)))}
+	}
 	text := fmt.Sprintf("group %s keeps entries of %s from being removed: %s since %s, %s ago", h.Group, stream, stateOf(h), h.Lowest.ID, ageCell(h.Lowest))
 	if h.Served() {
 		return warning{"behind " + stream + " " + h.Group, text + "; its consumers are behind"}

@@ -42,18 +42,20 @@ type Unsettled struct {
 	Group   string
 	Lowest  wire.ID // zero: it has settled everything
 	Pending bool    // Lowest has been delivered and not acknowledged; else nobody of the group has read it
+	Gone    bool    // the group was destroyed, and is created again where it was when its consumer comes
 }
 
 // Trim removes the entries of a stream that are at least so old, by their ids
-// and the server's clock, and that every group has settled. It does so in
+// and the server's clock, and that every group has settled. Those of the kept
+// groups, see [Client.KeptGroups], that do not exist count too. It does so in
 // steps that do not hold the server up, each of which looks anew what the
 // groups have settled. After an error the steps before it are done, and
 // Removed counts them; it is [ErrNoStream] when there is no stream.
-func (c *Client) Trim(ctx context.Context, stream string, olderThan time.Duration) (Retention, error) {
+func (c *Client) Trim(ctx context.Context, stream string, olderThan time.Duration, kept []string) (Retention, error) {
 	var total Retention
 	for _, how := range []string{"~", "="} {
 		for {
-			step, _, err := c.trim(ctx, stream, olderThan, how)
+			step, _, err := c.trim(ctx, stream, olderThan, how, kept)
 			if err != nil {
 				return total, err
 			}
@@ -72,8 +74,8 @@ func (c *Client) Trim(ctx context.Context, stream string, olderThan time.Duratio
 }
 
 // TrimDryRun is Trim that removes nothing: Removed counts what could go.
-func (c *Client) TrimDryRun(ctx context.Context, stream string, olderThan time.Duration) (Retention, error) {
-	found, floor, err := c.trim(ctx, stream, olderThan, "")
+func (c *Client) TrimDryRun(ctx context.Context, stream string, olderThan time.Duration, kept []string) (Retention, error) {
+	found, floor, err := c.trim(ctx, stream, olderThan, "", kept)
 	if err != nil || floor == (wire.ID{}) { // no entry is below it, nor is it an end that the server takes
 		return found, err
 	}
@@ -93,11 +95,15 @@ func (c *Client) TrimDryRun(ctx context.Context, stream string, olderThan time.D
 }
 
 // trim makes one step: how is an argument of the script.
-func (c *Client) trim(ctx context.Context, stream string, olderThan time.Duration, how string) (found Retention, floor wire.ID, err error) {
+func (c *Client) trim(ctx context.Context, stream string, olderThan time.Duration, how string, kept []string) (found Retention, floor wire.ID, err error) {
 	if own(stream) {
 		return found, floor, fmt.Errorf("trim %s: a key of Freshet's own, which is never trimmed", stream)
 	}
-	reply, err := c.run(ctx, trimScript, []string{stream}, strconv.FormatInt(olderThan.Milliseconds(), 10), how).ToArray()
+	keys, args := []string{stream}, []string{strconv.FormatInt(olderThan.Milliseconds(), 10), how}
+	for _, group := range kept {
+		keys, args = append(keys, StateKey(stream, group)), append(args, group)
+	}
+	reply, err := c.run(ctx, trimScript, keys, args...).ToArray()
 	if err != nil {
 		return found, floor, fmt.Errorf("trim %s: %w", stream, err)
 	}
@@ -129,21 +135,22 @@ func parseRetention(reply []rueidis.RedisMessage) (found Retention, floor wire.I
 	}
 	for _, m := range reply[head:] {
 		group, err := m.ToArray()
-		if err == nil && len(group) != 3 {
+		if err == nil && len(group) != 4 {
 			err = fmt.Errorf("a group with %d elements", len(group))
 		}
 		if err != nil {
 			return found, floor, err
 		}
 		var u Unsettled
-		var pending int64
+		var pending, gone int64
 		u.Group, errs[0] = group[0].ToString()
 		u.Lowest, errs[1] = idOf(group[1])
 		pending, errs[2] = group[2].AsInt64()
-		if err := errors.Join(errs[:3]...); err != nil {
+		gone, errs[3] = group[3].AsInt64()
+		if err := errors.Join(errs[:4]...); err != nil {
 			return found, floor, err
 		}
-		u.Pending = pending == 1
+		u.Pending, u.Gone = pending == 1, gone == 1
 		found.Groups = append(found.Groups, u)
 	}
 	return found, floor, nil

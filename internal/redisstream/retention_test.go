@@ -46,11 +46,11 @@ func acknowledge(s *redistest.Server, stream, group string, ids ...wire.ID) {
 
 func trim(t *testing.T, c *redisstream.Client, stream string, age time.Duration) redisstream.Retention {
 	t.Helper()
-	planned, err := c.TrimDryRun(t.Context(), stream, age)
+	planned, err := c.TrimDryRun(t.Context(), stream, age, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.Trim(t.Context(), stream, age)
+	got, err := c.Trim(t.Context(), stream, age, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,11 +180,11 @@ func TestTrimWhenOutOfMemory(t *testing.T) {
 	if _, refused := s.Do("XADD", s1, "*", "a", "b").(redistest.Error); !refused {
 		t.Fatal("the server takes more")
 	}
-	got, err := c.Trim(t.Context(), s1, 30*day)
+	got, err := c.Trim(t.Context(), s1, 30*day, nil)
 	if err != nil || got.Removed != int64(len(old)) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if again, err := c.Trim(t.Context(), s1, 30*day); err != nil || again.Removed != 0 || again.Oldest != (wire.ID{}) {
+	if again, err := c.Trim(t.Context(), s1, 30*day, nil); err != nil || again.Removed != 0 || again.Oldest != (wire.ID{}) {
 		t.Errorf("again: %+v, %v", again, err)
 	}
 }
@@ -202,8 +202,8 @@ func TestTrimRefuses(t *testing.T) {
 		"freshet:{g}:settings":        func(err error) bool { return strings.Contains(err.Error(), "never trimmed") },
 	} {
 		for _, f := range []func() error{
-			func() error { _, err := c.Trim(t.Context(), stream, day); return err },
-			func() error { _, err := c.TrimDryRun(t.Context(), stream, day); return err },
+			func() error { _, err := c.Trim(t.Context(), stream, day, nil); return err },
+			func() error { _, err := c.TrimDryRun(t.Context(), stream, day, nil); return err },
 		} {
 			if err := f(); err == nil || !check(err) {
 				t.Errorf("%s: %v", stream, err)
@@ -222,7 +222,7 @@ func TestTrimLeavesNewGroupsWhatIsThere(t *testing.T) {
 	s.Do("EVAL", `for i = 1, 20000 do redis.call('XADD', KEYS[1], i .. '-1', 'n', i) end`, "1", s1)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := c.Trim(t.Context(), s1, 30*day)
+		_, err := c.Trim(t.Context(), s1, 30*day, nil)
 		ended <- err
 	}()
 	eventually(t, "the trim is under way", func() bool { return length(s, s1) < 20000 })
