@@ -20,6 +20,7 @@ const (
 	liveBeat   = 15 * time.Second       // between signs of life where nothing happens
 	liveWrite  = 5 * time.Second        // how long a reader may block a message
 	liveLength = time.Hour              // then the reader connects again
+	liveBack   = 500                    // entries, and a reader that has missed more begins with what comes
 )
 
 // liveMessage is what happened since the message before.
@@ -43,6 +44,13 @@ type liveRow struct {
 type liveBuffer struct {
 	mu sync.Mutex
 	liveMessage
+	seen string // id of the last entry, whether it is a row or not
+}
+
+func (b *liveBuffer) saw(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.seen = id
 }
 
 func (b *liveBuffer) add(row liveRow) {
@@ -55,12 +63,12 @@ func (b *liveBuffer) add(row liveRow) {
 	b.Rows = append(b.Rows, row)
 }
 
-func (b *liveBuffer) take() liveMessage {
+func (b *liveBuffer) take() (message liveMessage, seen string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	message := b.liveMessage
+	message = b.liveMessage
 	b.liveMessage = liveMessage{}
-	return message
+	return message, b.seen
 }
 
 // live sends what comes on a stream, as server-sent events. A busy stream is
@@ -84,6 +92,7 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(d.ctx, cancel)()
 
 	cfg := inspect.TailConfig{Patterns: []string{literal(q.Get("stream"))}}
+	var buffer liveBuffer
 	// A reader that connects again says which entry it had last.
 	after := cmp.Or(r.Header.Get("Last-Event-ID"), q.Get("after"))
 	if after != "" {
@@ -91,22 +100,21 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "after: no entry id", http.StatusBadRequest)
 			return
 		}
-		cfg.From = after
+		missed, err := d.cfg.Inspector.Page(ctx, inspect.PageConfig{Stream: q.Get("stream"), After: after, Limit: liveBack})
+		if err == nil && len(missed) < liveBack {
+			cfg.From = after
+		} else {
+			buffer.Skipped = len(missed)
+		}
 	}
-	if typ := q.Get("type"); typ != "" {
-		cfg.Types = []string{typ}
-	}
-	if tenant := q.Get("tenant"); tenant != "" {
-		cfg.Tenants = []string{tenant}
-	}
-	var buffer liveBuffer
 	ended := make(chan error, 1)
 	go func() {
 		ended <- d.cfg.Inspector.Tail(ctx, cfg, func(item inspect.Item) error {
-			row := rowOf(item)
-			if row.ID == after {
+			buffer.saw(item.Envelope.ID)
+			if item.Envelope.ID == after || !matches(item, q.Get("type"), q.Get("tenant")) {
 				return nil
 			}
+			row := rowOf(item)
 			buffer.add(liveRow{
 				ID: row.ID, Address: to("/event", "stream", row.Stream, "id", row.ID), Time: row.Time.UTC().Format("15:04:05.000"),
 				Type: short(100, row.Type), Tenant: short(100, row.Tenant), Entity: short(100, entityText(row.Entity)), Data: row.Data, Refusal: short(240, row.Refusal),
@@ -144,12 +152,15 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-tick.C:
 		}
-		message := buffer.take()
+		message, seen := buffer.take()
 		switch {
 		case len(message.Rows) > 0:
 			body, err := json.Marshal(message)
-			last := message.Rows[len(message.Rows)-1].ID
-			if err != nil || !send("id: "+last+"\ndata: "+string(body)+"\n\n") {
+			if err != nil || !send("id: "+seen+"\ndata: "+string(body)+"\n\n") {
+				return
+			}
+		case time.Since(last) >= liveBeat && seen != "":
+			if !send("id: "+seen+"\n\n") {
 				return
 			}
 		case time.Since(last) >= liveBeat:

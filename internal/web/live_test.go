@@ -119,6 +119,21 @@ func TestLiveTailGoesOnWhereTheReaderWas(t *testing.T) {
 	seen = waits(lines, newest)
 	lacks(t, seen, missed)
 
+	for range 500 { // more than is gone back for
+		publish("many")
+	}
+	_, lines = s.follow(t, ctx, address("/live", "stream", users, "after", newest))
+	seen = ""
+	eventually(t, "what comes is shown", func() bool {
+		publish("last")
+		for len(lines) > 0 {
+			seen += <-lines + "\n"
+		}
+		return strings.Contains(seen, "user/last")
+	})
+	lacks(t, seen, "user/many")
+	wants(t, seen, `"skipped":500`)
+
 	_, lines = s.follow(t, ctx, address("/live", "stream", orgs, "after", "0-0"))
 	waits(lines, s.add(t, orgs, orgFields("m-1", "req-1")...))
 	if status, _ := s.follow(t, ctx, address("/live", "stream", users, "after", "$")); status != http.StatusBadRequest {
