@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +74,42 @@ func TestTrapG8EmptyReadIsNoErrorAndTheNextEntryComesAtOnce(t *testing.T) {
 	add(t, c, s1, 1)
 	if entries := <-done; len(entries) != 1 || time.Since(published) > 5*time.Second {
 		t.Errorf("%v after %v", entries, time.Since(published))
+	}
+}
+
+// A blocked read that somebody ends with CLIENT UNBLOCK is an empty one, or one
+// that failed and may be made again.
+func TestTrapC7BlockedReadThatIsEndedByAnother(t *testing.T) {
+	c, server := start(t)
+	g := group(t, c, "a")
+	for _, how := range []string{"TIMEOUT", "ERROR"} {
+		type result struct {
+			entries []wire.Entry
+			err     error
+		}
+		ended := make(chan result, 1)
+		go func() {
+			entries, err := g.Read(t.Context(), g.Streams(), 10, time.Minute)
+			ended <- result{entries, err}
+		}()
+		blocked(t, server, 1)
+		var id string
+		for line := range strings.Lines(server.Do("CLIENT", "LIST").(string)) {
+			if strings.Contains(line, " cmd=xreadgroup ") {
+				id, _, _ = strings.Cut(strings.TrimPrefix(line, "id="), " ")
+			}
+		}
+		if n := server.Do("CLIENT", "UNBLOCK", id, how); n != int64(1) {
+			t.Fatalf("%s: %v was ended", how, n)
+		}
+		switch r := <-ended; {
+		case len(r.entries) > 0, how == "TIMEOUT" && r.err != nil, how == "ERROR" && redisstream.ClassOf(r.err) != redisstream.Unreachable:
+			t.Errorf("%s: %v, %v", how, r.entries, r.err)
+		}
+		want := add(t, c, s1, 2)
+		if got := read(t, g, 10); !slices.Equal(ids(got), want) {
+			t.Errorf("%s: read %v then, want %v", how, ids(got), want)
+		}
 	}
 }
 

@@ -160,7 +160,7 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		case time.Since(last) >= liveBeat && seen != "":
-			if !send("id: "+seen+"\n\n") {
+			if !send("id: " + seen + "\n\n") {
 				return
 			}
 		case time.Since(last) >= liveBeat:
