@@ -186,7 +186,13 @@ func (g *Group) ifOwned(ctx context.Context, what string, s script, refs []wire.
 	chunks := chunk(refs, maxOwned)
 	calls := make([]scriptCall, len(chunks))
 	for i, c := range chunks {
-		calls[i] = scriptCall{[]string{c.stream}, []string{g.cfg.Group, g.cfg.Consumer}}
+		lowest := refs[c.index[0]].ID
+		for _, j := range c.index {
+			if refs[j].ID.Compare(lowest) < 0 {
+				lowest = refs[j].ID
+			}
+		}
+		calls[i] = scriptCall{[]string{c.stream}, []string{g.cfg.Group, g.cfg.Consumer, lowest.String()}}
 		for _, j := range c.index {
 			calls[i].args = append(calls[i].args, args(j)...)
 		}

@@ -3,10 +3,10 @@
 -- left as they are.
 --
 -- KEYS[1]  stream
--- ARGV     group, consumer, then the id of each entry
+-- ARGV     group, consumer, the lowest id, then the id of each entry
 -- Returns  1 for each entry that is owned, 0 for the others
 local ids = {}
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   table.insert(ids, ARGV[i])
 end
-return restart(KEYS[1], ARGV[1], ARGV[2], ids)
+return restart(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ids)

@@ -1,21 +1,15 @@
 -- restart restarts the leases of entries where the consumer still owns them: a
--- stale owner would steal with a bare XCLAIM. counts are the delivery counts
--- that they are to have, or nil for those that they have. It returns 1 for
--- each entry that is owned and 0 for the others.
+-- stale owner would steal with a bare XCLAIM. lowest is the lowest of the ids,
+-- counts are the delivery counts that they are to have, or nil for those that
+-- they have. It returns 1 for each entry that is owned and 0 for the others.
 --
 -- Most entries lie side by side and are asked for at once: one by one, the
 -- calls would cost more than their work. The entries themselves may be large,
 -- so whether they are all there is told by what was trimmed and deleted.
-local function restart(key, group, consumer, ids, counts)
+local function restart(key, group, consumer, lowest, ids, counts)
   local pending = {}
   for _, p in ipairs(redis.call('XPENDING', key, group, ids[1], ids[#ids], #ids, consumer)) do
     pending[p[1]] = p[4]
-  end
-  local lowest = ids[1]
-  for _, id in ipairs(ids) do
-    if below(id, lowest) then
-      lowest = id
-    end
   end
   local stream = map(redis.call('XINFO', 'STREAM', key))
   local first, deleted = stream['first-entry'], stream['max-deleted-entry-id'] -- nil before Redis 7
