@@ -103,12 +103,12 @@ type selection struct {
 
 func (s *selection) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&s.Streams, "stream", nil, "only of `STREAM`, the key that the events were published on (repeatable)")
-	flags.StringSliceVar(&s.Groups, "group", nil, "only of consumer group `GROUP` (repeatable)")
-	flags.StringSliceVar(&s.Reasons, "reason", nil, "only those with `REASON` (repeatable)")
-	flags.StringSliceVar(&s.Types, "type", nil, "only events of `TYPE`, by its name in the catalogue or on the wire (repeatable)")
-	flags.StringSliceVar(&s.Tenants, "tenant", nil, "only events of `TENANT` (repeatable)")
-	flags.StringSliceVar(&s.Entities, "entity", nil, "only events about `ENTITY`: ID or TYPE/ID (repeatable)")
+	flags.StringArrayVar(&s.Streams, "stream", nil, "only of `STREAM`, the key that the events were published on (may be given several times)")
+	flags.StringArrayVar(&s.Groups, "group", nil, "only of consumer group `GROUP` (may be given several times)")
+	flags.StringArrayVar(&s.Reasons, "reason", nil, "only those with `REASON` (may be given several times)")
+	flags.StringArrayVar(&s.Types, "type", nil, "only events of `TYPE`, by its name in the catalogue or on the wire (may be given several times)")
+	flags.StringArrayVar(&s.Tenants, "tenant", nil, "only events of `TENANT` (may be given several times)")
+	flags.StringArrayVar(&s.Entities, "entity", nil, "only events about `ENTITY`: ID or TYPE/ID (may be given several times)")
 	flags.StringVar(&s.jq, "jq", "", "only those for which the jq `EXPRESSION` is true, over what 'dlq show -o json' prints")
 	completeFlag(cmd, "type", typeNames)
 }

@@ -55,6 +55,32 @@ func TestDLQWritesNoControls(t *testing.T) {
 	}
 }
 
+// An id may have commas and quotes in it: it selects itself, and no other.
+func TestDLQSelectsIDsWithCommas(t *testing.T) {
+	server := redistest.Start(t)
+	t.Setenv("REDIS_URL", server.URL())
+	ids := []string{"a", "b", "a,b", `a"b`, `"`, " a"}
+	for i, id := range ids {
+		data, err := json.Marshal(map[string]string{"userId": id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		putLetter(t, server, fmt.Sprintf("%d-0", i+1), "g,h", "r,s", "e", "eventType", "user_created", "tenantId", "acme", "data", string(data))
+	}
+	for i, id := range ids {
+		list := asJSONOf[[]clusterJSON](t, "dlq", "ls", "--entity", id, "--group", "g,h", "--reason", "r,s")
+		if len(list) != 1 || list[0].Count != 1 || list[0].Example != fmt.Sprintf("%d-0", i+1) {
+			t.Errorf("entity %q selects %+v", id, list)
+		}
+	}
+	if list := asJSONOf[[]clusterJSON](t, "dlq", "ls", "--entity", "a,b", "--entity", "user/b"); len(list) != 1 || list[0].Count != 2 {
+		t.Errorf("two entities select %+v", list)
+	}
+	if dropped := asJSONOf[droppedJSON](t, "dlq", "drop", "--entity", "a,b", "--yes"); dropped.Dropped != 1 {
+		t.Errorf("%+v", dropped)
+	}
+}
+
 // An export of letters with any bytes is imported byte for byte, whatever
 // escapes the output has.
 func TestExportedBytesAreImported(t *testing.T) {

@@ -52,10 +52,10 @@ maxmemory-policy to noeviction.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&cfg.Checks, "check", nil, "report only `CHECK` (repeatable)")
-	flags.StringSliceVar(&cfg.Groups, "group", nil, "`GROUP` has to be on every stream of the catalogue that there is (repeatable)")
+	flags.StringSliceVar(&cfg.Checks, "check", nil, "report only `CHECK` (may be given several times, or names with commas between)")
+	flags.StringArrayVar(&cfg.Groups, "group", nil, "`GROUP` has to be on every stream of the catalogue that there is (may be given several times)")
 	flags.StringVar(&cfg.User, "user", "", "check the permissions of `USER` instead of one's own, as a user who administers the server")
-	flags.Var(thresholdFlag{&limits}, "threshold", "`NAME=WARNING,CRITICAL`: from which values on a finding is a warning, or critical (repeatable); docs/doctor.md has the names")
+	flags.Var(thresholdFlag{&limits}, "threshold", "`NAME=WARNING,CRITICAL`: from which values on a finding is a warning, or critical (may be given several times); docs/doctor.md has the names")
 	fix.addFlags(cmd)
 	completeFlag(cmd, "check", checkNames())
 	return cmd

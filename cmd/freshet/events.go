@@ -37,7 +37,7 @@ type finding struct {
 
 func (f *finding) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.Patterns, "stream", nil, "only on `STREAM`, a key or a Redis glob (repeatable; default all streams of the suite)")
+	flags.StringArrayVar(&f.Patterns, "stream", nil, "only on `STREAM`, a key or a Redis glob (may be given several times; default all streams of the suite)")
 	flags.Int64Var(&f.Limit, "limit", 100_000, "look at `N` entries of each stream, at most")
 	flags.StringVar(&f.since, "since", "", "only from `TIME` on: "+timeUsage)
 	flags.StringVar(&f.until, "until", "", "only up to `TIME`")

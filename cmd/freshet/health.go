@@ -31,7 +31,7 @@ the server cannot be reached.`,
 			return c.health(cmd.Context(), cfg, w)
 		},
 	}
-	cmd.Flags().Var(thresholdFlag{&limits}, "threshold", "`NAME=WARNING,CRITICAL`: from which values on something has to be done (repeatable); docs/doctor.md has the names")
+	cmd.Flags().Var(thresholdFlag{&limits}, "threshold", "`NAME=WARNING,CRITICAL`: from which values on something has to be done (may be given several times); docs/doctor.md has the names")
 	w.addFlags(cmd)
 	return cmd
 }

@@ -28,7 +28,7 @@ func (l *looking) addFlags(cmd *cobra.Command, groups bool) {
 	l.watching.addFlags(cmd)
 	cmd.Flags().StringVar(&l.jq, "jq", "", "only those for which the jq `EXPRESSION` is true, over what -o json prints of each")
 	if groups {
-		cmd.Flags().StringSliceVar(&l.groups, "group", nil, "only of consumer group `GROUP` (repeatable)")
+		cmd.Flags().StringArrayVar(&l.groups, "group", nil, "only of consumer group `GROUP` (may be given several times)")
 	}
 	cmd.ValidArgs = events.Streams()
 	cmd.Annotations = namesPrinted

@@ -52,8 +52,8 @@ jsonl to a file or pipe.`,
 	flags.StringVar(&cfg.From, "from", "$", "begin `AT` 0 (the beginning), $ (what comes from now on), or "+placeUsage)
 	flags.IntVar(&cfg.Limit, "limit", 0, "exit after `N` entries (0: no limit)")
 	flags.BoolVar(&cfg.ExitAtEnd, "exit-at-end", false, "exit when all that is there has been shown")
-	flags.StringSliceVar(&cfg.Tenants, "tenant", nil, "only events of `TENANT` (repeatable)")
-	flags.StringSliceVar(&cfg.Types, "type", nil, "only events of `TYPE`, by its name in the catalogue or on the wire (repeatable)")
+	flags.StringArrayVar(&cfg.Tenants, "tenant", nil, "only events of `TENANT` (may be given several times)")
+	flags.StringArrayVar(&cfg.Types, "type", nil, "only events of `TYPE`, by its name in the catalogue or on the wire (may be given several times)")
 	flags.BoolVar(&reveal, "reveal", false, "do not mask personal data")
 	completeFlag(cmd, "type", typeNames)
 	return cmd

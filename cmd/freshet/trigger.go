@@ -59,7 +59,7 @@ else a string.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&t.tenant, "tenant", "acme", "`TENANT` that the events are about")
-	flags.StringArrayVar(&t.set, "set", nil, "set a field: `PATH=VALUE` (repeatable)")
+	flags.StringArrayVar(&t.set, "set", nil, "set a field: `PATH=VALUE` (may be given several times)")
 	flags.IntVar(&t.count, "count", 1, "publish `N` events (0: until Ctrl-C)")
 	flags.Float64Var(&t.rate, "rate", 0, "events a second (default: as fast as it goes)")
 	flags.Uint64Var(&t.seed, "seed", 0, "`NUMBER` that gives the same data every time (default: random)")
