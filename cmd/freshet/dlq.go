@@ -67,11 +67,10 @@ func (c *cli) dlqList(ctx context.Context, sel selection) error {
 			out.widths[k] = max(out.widths[k], utf8.RuneCountInString(escape(cell)))
 		}
 	}
-	if len(list) == 0 && c.tabular() {
-		fmt.Fprintln(c.stderr, "no dead letters")
-	}
 	if len(list) > 0 {
 		out.fit()
+	} else if err := c.reportNone(ctx, sel); err != nil {
+		return err
 	}
 	for i, cluster := range list {
 		if err := out.add(clusterJSON{
@@ -82,6 +81,29 @@ func (c *cli) dlqList(ctx context.Context, sel selection) error {
 		}
 	}
 	return out.close()
+}
+
+// reportNone tells people who got no dead letters whether there are none, or none
+// that they selected.
+func (c *cli) reportNone(ctx context.Context, sel selection) error {
+	if !c.tabular() {
+		return nil
+	}
+	stored := 0
+	if !sel.empty() {
+		if err := c.eachDeadLetter(ctx, selection{}, func(*inspect.DeadLetter) error { stored++; return nil }); err != nil {
+			return err
+		}
+	}
+	switch stored {
+	case 0:
+		fmt.Fprintln(c.stderr, "no dead letters")
+	case 1:
+		fmt.Fprintln(c.stderr, "the only dead letter does not match")
+	default:
+		fmt.Fprintf(c.stderr, "none of the %d dead letters matches\n", stored)
+	}
+	return nil
 }
 
 type clusterJSON struct {

@@ -40,7 +40,7 @@ that is not UTF-8 stands as {"base64":"…"}. Nothing is masked.`,
 
 func (c *cli) dlqExport(ctx context.Context, sel selection) error {
 	out := bufio.NewWriter(c.stdout)
-	foreign := 0
+	exported, foreign := 0, 0
 	err := c.eachDeadLetter(ctx, sel, func(l *inspect.DeadLetter) error {
 		if l.Foreign {
 			foreign++
@@ -50,10 +50,14 @@ func (c *cli) dlqExport(ctx context.Context, sel selection) error {
 		if err != nil {
 			return err
 		}
+		exported++
 		_, err = out.Write(append(line, '\n'))
 		return err
 	})
 	c.reportLeft(chosen{foreign: foreign})
+	if err == nil && exported+foreign == 0 {
+		err = c.reportNone(ctx, sel)
+	}
 	return errors.Join(err, out.Flush())
 }
 

@@ -67,8 +67,14 @@ func (c *cli) choose(ctx context.Context, d dealing, args []string, toRedrive bo
 		}
 		return nil
 	})
+	if err == nil && len(found.refs)+found.left() == 0 {
+		err = c.reportNone(ctx, d.selection)
+	}
 	return found, err
 }
+
+// left is how many were left out.
+func (f chosen) left() int { return f.notDecoded + f.foreign }
 
 // reportLeft says what a selection has left out.
 func (c *cli) reportLeft(found chosen) {
@@ -187,7 +193,7 @@ func (c *cli) dlqDrop(ctx context.Context, d dealing, args []string, yes bool) e
 		return err
 	}
 	c.reportLeft(found)
-	if !yes {
+	if !yes && len(found.refs) > 0 {
 		return usageError("dead letters that would be deleted for good: %d; say so with --yes", len(found.refs))
 	}
 	repairer, err := c.openRepairer(ctx)
