@@ -10,6 +10,7 @@ import (
 
 	"github.com/freshet/freshet/inspect"
 	"github.com/freshet/freshet/internal/redisstream"
+	"github.com/freshet/freshet/internal/shell"
 	"github.com/freshet/freshet/repair"
 )
 
@@ -161,9 +162,9 @@ func (c *cli) eachDeadLetter(ctx context.Context, sel selection, show func(*insp
 	return serverError(inspector.DeadLetters(ctx, sel.DeadLetterSelection, show))
 }
 
-// findDeadLetter returns the one dead letter among those selected that id
-// means.
-func (c *cli) findDeadLetter(ctx context.Context, sel selection, id string) (*inspect.DeadLetter, error) {
+// findDeadLetter returns the one dead letter among those selected that id means
+// to the command of that name.
+func (c *cli) findDeadLetter(ctx context.Context, command string, sel selection, id string) (*inspect.DeadLetter, error) {
 	if err := sel.compile(ctx); err != nil {
 		return nil, err
 	}
@@ -173,19 +174,38 @@ func (c *cli) findDeadLetter(ctx context.Context, sel selection, id string) (*in
 	}
 	defer inspector.Close()
 	found, err := inspector.FindDeadLetters(ctx, sel.DeadLetterSelection, id)
+	found = ownFirst(id, found)
 	switch {
 	case err != nil:
 		return nil, serverError(err)
 	case len(found) == 0:
 		return nil, notFoundError("no dead letter %q: give the id of a dead letter, of its original entry or of its event", id)
 	case len(found) > 1:
-		return nil, ambiguous(id, found)
+		return nil, c.ambiguous(command, id, found)
 	}
 	return found[0], nil
 }
 
-// ambiguous lists what an id may mean.
-func ambiguous(id string, found []*inspect.DeadLetter) error {
+// ownFirst prefers, among the dead letters of one group on one stream, the one
+// whose own id it is: those are unique there, and nowhere else.
+func ownFirst(id string, found []*inspect.DeadLetter) []*inspect.DeadLetter {
+	var own *inspect.DeadLetter
+	for _, l := range found {
+		if l.Stream != found[0].Stream || l.Group != found[0].Group {
+			return found
+		}
+		if l.ID == id {
+			own = l
+		}
+	}
+	if own == nil {
+		return found
+	}
+	return []*inspect.DeadLetter{own}
+}
+
+// ambiguous lists what an id may mean, each with the command that means it.
+func (c *cli) ambiguous(command, id string, found []*inspect.DeadLetter) error {
 	const most = 20
 	list := ""
 	for i, l := range found {
@@ -193,9 +213,10 @@ func ambiguous(id string, found []*inspect.DeadLetter) error {
 			list += fmt.Sprintf("\n  and %d more", len(found)-most)
 			break
 		}
-		list += fmt.Sprintf("\n  %s  stream %s  group %s  entry %s  %s", l.ID, l.Stream, l.Group, orDash(l.EntryID), orDash(l.Reason))
+		words := append(c.ownCommand(), "dlq", command, l.ID, "--stream", l.Stream, "--group", l.Group)
+		list += fmt.Sprintf("\n  entry %s, %s: %s", orDash(l.EntryID), orDash(l.Reason), shell.Command(words...))
 	}
-	return usageError("%q means %d dead letters; name one by its own id, --stream or --group:%s", id, len(found), list)
+	return usageError("%q means %d dead letters; name one:%s", id, len(found), list)
 }
 
 func (c *cli) openRepairer(ctx context.Context) (*repair.Repairer, error) {

@@ -46,7 +46,11 @@ type chosen struct {
 // letters never.
 func (c *cli) choose(ctx context.Context, d dealing, args []string, toRedrive bool) (chosen, error) {
 	if len(args) > 0 {
-		letter, err := c.findDeadLetter(ctx, d.selection, args[0])
+		command := "drop"
+		if toRedrive {
+			command = "redrive"
+		}
+		letter, err := c.findDeadLetter(ctx, command, d.selection, args[0])
 		switch {
 		case err != nil:
 			return chosen{}, err

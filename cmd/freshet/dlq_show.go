@@ -21,8 +21,8 @@ func (c *cli) dlqShowCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show a dead letter: the event, its fields, and why it failed",
 		Long: `Show the dead letter that ID names: its own id, that of the original entry, or
-that of the event. When several are meant, they are listed; name one by
---stream or --group then.
+that of the event. When several are meant, they are listed, each with the command
+that shows it.
 
 Personal data is masked unless --reveal is given, or the output is jsonl to a
 file or pipe.`,
@@ -30,7 +30,7 @@ file or pipe.`,
   freshet dlq show evt_1735987200000_abc --group crm-copy --reveal -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			letter, err := c.findDeadLetter(cmd.Context(), sel, args[0])
+			letter, err := c.findDeadLetter(cmd.Context(), "show", sel, args[0])
 			if err != nil {
 				return err
 			}

@@ -81,6 +81,45 @@ func TestDLQSelectsIDsWithCommas(t *testing.T) {
 	}
 }
 
+// Own ids are those of one group on one stream: where others have the same, each
+// of the commands that are listed names one.
+func TestDLQListsCommandsForAnIDThatSeveralHave(t *testing.T) {
+	server := redistest.Start(t)
+	t.Setenv("REDIS_URL", server.URL())
+	fields := []string{"eventType", "user_created", "tenantId", "acme", "data", `{"userId":"u-1"}`}
+	for _, group := range []string{"a", "b c", "it's"} {
+		putLetter(t, server, "7-0", group, "r", "e", fields...)
+	}
+	const key = "{crm:sync:user:user_created}:dlq:a" // has another letter of the entry 7-0, too
+	server.Do(append([]string{"XADD", key, "8-0"}, append(fields, "freshet-stream", users, "freshet-id", "7-0", "freshet-group", "a", "freshet-consumer", "c",
+		"freshet-attempts", "8", "freshet-reason", "r", "freshet-error", "e", "freshet-first-failed", "", "freshet-last-failed", "")...)...)
+	for _, command := range []string{"show", "redrive", "drop"} {
+		_, stderr := exitsWith(t, exitUsage, "dlq", command, "7-0")
+		for _, want := range []string{
+			`"7-0" means 4 dead letters; name one:`,
+			"entry 7-0, r: freshet dlq " + command + " 7-0 --stream " + users + " --group a\n",
+			"entry 7-0, r: freshet dlq " + command + " 8-0 --stream " + users + " --group a\n",
+			"entry 7-0, r: freshet dlq " + command + " 7-0 --stream " + users + " --group 'b c'\n",
+			`--group 'it'\''s'`,
+		} {
+			if !strings.Contains(stderr, want) {
+				t.Errorf("no %q in\n%s", want, stderr)
+			}
+		}
+	}
+	if _, stderr := exitsWith(t, exitUsage, "dlq", "show", "7-0", "--redis", server.URL()); !strings.Contains(stderr, ": freshet --redis "+server.URL()+" dlq show 8-0 ") {
+		t.Errorf("for another server: %s", stderr)
+	}
+	out, _ := exitsWith(t, exitOK, "dlq", "show", "7-0", "--stream", users, "--group", "a")
+	if !strings.HasPrefix(out, "DEAD LETTER   7-0\n") {
+		t.Error(out)
+	}
+	exitsWith(t, exitOK, "dlq", "drop", "7-0", "--stream", users, "--group", "a", "--yes")
+	if left := server.Do("XLEN", key); left != int64(1) {
+		t.Errorf("%v left", left)
+	}
+}
+
 // An export of letters with any bytes is imported byte for byte, whatever
 // escapes the output has.
 func TestExportedBytesAreImported(t *testing.T) {
