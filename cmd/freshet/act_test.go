@@ -286,7 +286,8 @@ func TestTrace(t *testing.T) {
 	if len(got) != 3 || got[0].ID != "1-0" || got[1].Groups[0].State != "settled" || got[2].Groups[0].State != "unread" {
 		t.Errorf("%+v", got)
 	}
-	if code, stdout, _ := command(t, "trace", "req-7"); code != exitOK || !strings.Contains(stdout, "g: not delivered yet") {
+	if code, stdout, _ := command(t, "trace", "req-7"); code != exitOK || !strings.Contains(stdout, "g: not delivered yet") ||
+		strings.Count(stdout, "2026-01-02 03:04:05Z") != 3 {
 		t.Errorf("%d: %s", code, stdout)
 	}
 	if code, _, _ := command(t, "trace", "req-8"); code != exitNotFound {
@@ -298,11 +299,16 @@ func TestParsePlace(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for text, want := range map[string]string{
 		"5": "5-0", "5-7": "5-7", "15m": fmt.Sprint(now.Add(-15*time.Minute).UnixMilli()) + "-0", "2d": fmt.Sprint(now.Add(-48*time.Hour).UnixMilli()) + "-0",
-		"2026-01-02T03:04:05Z": fmt.Sprint(now.UnixMilli()) + "-0", "": "", "soon": "", "-5m": "", "1-2-3": "",
+		"2026-01-02T03:04:05Z": fmt.Sprint(now.UnixMilli()) + "-0", "2026-01-02 04:04:05+01:00": fmt.Sprint(now.UnixMilli()) + "-0", "": "", "soon": "", "-5m": "", "1-2-3": "",
 	} {
 		if got, err := parsePlace("--to", text, now); got != want || (err != nil) != (want == "") {
 			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
 		}
+	}
+	// A time is taken as a table shows it, wherever that is.
+	shown := timeCell(now.In(time.FixedZone("", 3600)))
+	if got, err := parsePlace("--to", shown, now); shown != "2026-01-02 03:04:05Z" || err != nil || got != fmt.Sprint(now.UnixMilli())+"-0" {
+		t.Errorf("%q: %q, %v", shown, got, err)
 	}
 	if got, err := parseEnd("--until", "2026-01-02T03:04:05Z", now); err != nil || !strings.HasSuffix(got, "-18446744073709551615") {
 		t.Errorf("%q, %v", got, err)

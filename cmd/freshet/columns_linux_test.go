@@ -42,7 +42,7 @@ func TestTablesAtEightyColumns(t *testing.T) {
 		{[]string{"consumers"}, []string{"CONSUMER", "GROUP", "STREAM", "PENDING", "LAST SEEN", "STATE"}, []string{"-x2x9q", "-copy", "_changed", "17", "live"}, []string{stream, group, consumer}},
 		{[]string{"pending", stream, group}, []string{"ID", "CONSUMER", "DELIVERIES", "IDLE", "PUBLISHED", "STATE"}, []string{"1764842400000-0", "-x2x9q", " d ago", "pending"}, []string{consumer}},
 		{[]string{"lag", "--max", "100"}, []string{"GROUP", "STREAM", "LAG", "BEHIND", "STATE"}, []string{group, "permissions_changed", "13", " d ", "ok"}, []string{stream, group}},
-		{[]string{"dlq", "ls"}, []string{"COUNT", "GROUP", "STREAM", "LAST SEEN", "ERROR"}, []string{"4", "-copy", "_changed", "2025-12-04 10:00:00", "save the role"}, []string{stream, group, "EXAMPLE", "FIRST SEEN", "connection refused"}},
+		{[]string{"dlq", "ls"}, []string{"COUNT", "GROUP", "STREAM", "LAST SEEN", "ERROR"}, []string{"4", "-copy", "_changed", "2025-12-04 10:00:00Z", "save the role"}, []string{stream, group, "EXAMPLE", "FIRST SEEN", "connection refused"}},
 	} {
 		tty, written := terminal(t, 80)
 		if code := run(t.Context(), test.command, nil, tty, tty); code != exitOK {

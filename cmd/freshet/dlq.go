@@ -242,11 +242,12 @@ func orDash(s string) string {
 	return s
 }
 
+// timeCell is a time in UTC, and says so: places without a zone are local.
 func timeCell(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Format(time.DateTime)
+	return t.UTC().Format(zonedTime)
 }
 
 func timeOrNull(t time.Time) *string {

@@ -10,7 +10,10 @@ import (
 // placeUsage says what parsePlace reads.
 const placeUsage = "an entry id, a time such as 2026-01-02T15:04:05Z or '2026-01-02 15:04', or how long ago, such as 15m or 2d"
 
-var timeLayouts = []string{time.RFC3339, time.DateTime, "2006-01-02 15:04", time.DateOnly}
+// zonedTime is how tables show a time.
+const zonedTime = "2006-01-02 15:04:05Z07:00"
+
+var timeLayouts = []string{time.RFC3339, zonedTime, time.DateTime, "2006-01-02 15:04", time.DateOnly}
 
 // parsePlace reads a place in streams and returns it as an entry id. Times
 // without a zone are local.

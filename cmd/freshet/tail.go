@@ -66,7 +66,7 @@ func (c *cli) tail(ctx context.Context, cfg inspect.TailConfig, reveal bool) (er
 	}
 	defer inspector.Close()
 	// As wide as what is common, so that columns rarely move.
-	out := c.list(false, "TIME               ", "ID             ", "TYPE            ", "TENANT  ", "ENTITY        ", "DATA")
+	out := c.list(false, "TIME                ", "ID             ", "TYPE            ", "TENANT  ", "ENTITY        ", "DATA")
 	defer func() { err = errors.Join(err, out.close()) }()
 	masked := !reveal && (c.output != "jsonl" || isTerminal(c.stdout))
 	return inspector.Tail(ctx, cfg, func(i inspect.Item) error {
@@ -77,7 +77,7 @@ func (c *cli) tail(ctx context.Context, cfg inspect.TailConfig, reveal bool) (er
 		}
 		data = asJSON(data)
 		head := headOf(e)
-		row := []string{e.Time.Format(time.DateTime), e.ID, typeCell(e), c.idCell(e.Tenant), c.entityCell(e.Entity)}
+		row := []string{timeCell(e.Time), e.ID, typeCell(e), c.idCell(e.Tenant), c.entityCell(e.Entity)}
 		if i.Refusal != nil {
 			reason := i.Refusal.Reason + ": " + i.Refusal.Detail + " (" + e.Stream + ")"
 			return out.add(refusedEntry{head, entryError(*i.Refusal), metadata}, red, append(row, reason)...)
