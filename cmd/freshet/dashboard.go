@@ -129,13 +129,13 @@ func readToken(flag, file string) (string, error) {
 func (c *cli) openDashboard(ctx context.Context, cfg web.Config, readOnly bool) (dashboard *web.Dashboard, closeAll func(), err error) {
 	inspector, err := inspect.Open(ctx, c.config("freshet"))
 	if err != nil {
-		return nil, nil, connectError(ctx, err)
+		return nil, nil, c.connectError(ctx, err)
 	}
 	cfg.Inspector = inspector
 	if !readOnly {
 		if cfg.Repairer, err = repair.Open(ctx, c.config("freshet")); err != nil {
 			inspector.Close()
-			return nil, nil, connectError(ctx, err)
+			return nil, nil, c.connectError(ctx, err)
 		}
 	}
 	cfg.Server = daemon.Redact(c.config("").URL)

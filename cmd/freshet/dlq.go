@@ -156,7 +156,7 @@ func (c *cli) eachDeadLetter(ctx context.Context, sel selection, show func(*insp
 	}
 	inspector, err := inspect.Open(ctx, c.config("freshet"))
 	if err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	defer inspector.Close()
 	return serverError(inspector.DeadLetters(ctx, sel.DeadLetterSelection, show))
@@ -170,7 +170,7 @@ func (c *cli) findDeadLetter(ctx context.Context, command string, sel selection,
 	}
 	inspector, err := inspect.Open(ctx, c.config("freshet"))
 	if err != nil {
-		return nil, connectError(ctx, err)
+		return nil, c.connectError(ctx, err)
 	}
 	defer inspector.Close()
 	found, err := inspector.FindDeadLetters(ctx, sel.DeadLetterSelection, id)
@@ -222,7 +222,7 @@ func (c *cli) ambiguous(command, id string, found []*inspect.DeadLetter) error {
 func (c *cli) openRepairer(ctx context.Context) (*repair.Repairer, error) {
 	repairer, err := repair.Open(ctx, c.config("freshet"))
 	if err != nil {
-		return nil, connectError(ctx, err)
+		return nil, c.connectError(ctx, err)
 	}
 	return repairer, nil
 }

@@ -128,7 +128,7 @@ func (c *cli) ownCommand() []string {
 func (c *cli) doctor(ctx context.Context, cfg inspect.DiagnoseConfig, fix fixing) error {
 	d, err := inspect.Diagnose(ctx, c.config("freshet"), cfg)
 	if err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	if err := c.printDiagnosis(d); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (c *cli) doctor(ctx context.Context, cfg inspect.DiagnoseConfig, fix fixing
 		}
 		if fixed > 0 { // the exit code is that of what is left
 			if d, err = inspect.Diagnose(ctx, c.config("freshet"), cfg); err != nil {
-				return connectError(ctx, err)
+				return c.connectError(ctx, err)
 			}
 			fmt.Fprintln(c.stderr, escape(d.Verdict()))
 		}

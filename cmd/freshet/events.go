@@ -112,7 +112,7 @@ type followed struct {
 func (c *cli) eventsGet(ctx context.Context, id string, f *finding) error {
 	inspector, err := inspect.Open(ctx, c.config("freshet"))
 	if err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	defer inspector.Close()
 	search, err := inspector.FindEvents(ctx, id, f.FindConfig)

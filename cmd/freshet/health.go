@@ -51,7 +51,7 @@ func (c *cli) health(ctx context.Context, cfg inspect.DiagnoseConfig, w watching
 	err := c.watch(ctx, w, func(ctx context.Context) error {
 		d, err := inspect.Diagnose(ctx, c.config("freshet"), cfg)
 		if err != nil {
-			return connectError(ctx, err)
+			return c.connectError(ctx, err)
 		}
 		last = d
 		style := plain

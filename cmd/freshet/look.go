@@ -58,7 +58,7 @@ func (c *cli) look(ctx context.Context, l *looking, show func(*inspect.Snapshot,
 	}
 	inspector, err := inspect.Open(ctx, c.config("freshet"))
 	if err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	defer inspector.Close()
 	match, err := l.matcher(ctx)

@@ -49,7 +49,7 @@ group gives it up when it comes to it.`,
 func (c *cli) pending(ctx context.Context, cfg inspect.PendingConfig, l looking) error {
 	inspector, err := inspect.Open(ctx, c.config("freshet"))
 	if err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	defer inspector.Close()
 	match, err := l.matcher(ctx)

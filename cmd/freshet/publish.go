@@ -104,7 +104,7 @@ func (p *publishing) one(ctx context.Context) error {
 func (p *publishing) connect(ctx context.Context) (*freshet.Bus, error) {
 	cfg := p.config("freshet")
 	cfg.Durability = p.durability
-	return connect(ctx, cfg)
+	return p.cli.connect(ctx, cfg)
 }
 
 func (p *publishing) dataBytes() ([]byte, error) {

@@ -103,7 +103,7 @@ func (c *cli) replay(ctx context.Context, r *replaying) error {
 	}
 	inspector, err := inspect.Open(ctx, c.config("freshet"))
 	if err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	defer inspector.Close()
 	if r.group == "" {

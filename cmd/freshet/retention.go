@@ -20,7 +20,7 @@ const (
 func (c *cli) keepRetention(ctx context.Context, cfg daemon.Config, log *slog.Logger) (stop func(), err error) {
 	repairer, err := repair.Open(ctx, c.silentConfig(cfg.App))
 	if err != nil {
-		return nil, connectError(ctx, err)
+		return nil, c.connectError(ctx, err)
 	}
 	trim := repair.TrimConfig{Streams: cfg.Consumer.Streams, OlderThan: cfg.Retention}
 	r := retention{log: log, trim: func(ctx context.Context) (repair.TrimReport, error) { return repairer.Trim(ctx, trim) }}

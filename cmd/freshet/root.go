@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -185,24 +186,46 @@ func (c *cli) config(app string) freshet.Config {
 
 // open connects to the bus, or fails with the exit code for unreachable.
 func (c *cli) open(ctx context.Context, app string) (*freshet.Bus, error) {
-	return connect(ctx, c.config(app))
+	return c.connect(ctx, c.config(app))
 }
 
-func connect(ctx context.Context, cfg freshet.Config) (*freshet.Bus, error) {
+func (c *cli) connect(ctx context.Context, cfg freshet.Config) (*freshet.Bus, error) {
 	bus, err := freshet.Open(ctx, cfg)
 	if err != nil {
-		return nil, connectError(ctx, err)
+		return nil, c.connectError(ctx, err)
 	}
 	return bus, nil
 }
 
-// connectError gives the failure to connect its exit code: what is wrong with
-// the URL or the certificates is a matter of usage.
-func connectError(ctx context.Context, err error) error {
-	if redisstream.ClassOf(err) == redisstream.Other && ctx.Err() == nil {
+// connectError gives the failure to connect its exit code, and what mends it:
+// what is wrong with the URL or the certificates is a matter of usage.
+func (c *cli) connectError(ctx context.Context, err error) error {
+	class := redisstream.ClassOf(err)
+	advice := ""
+	switch {
+	case class == redisstream.Other && ctx.Err() == nil:
 		return &exitError{exitUsage, err}
+	case class == redisstream.Auth && strings.Contains(err.Error(), ": NOAUTH "):
+		// The server's text explains a command of its own.
+		err = errors.New("the server asks for a password, and was given none (NOAUTH)")
+		advice = "Give it in a file with --redis-password-file, or in the URL: redis://USER:PASSWORD@HOST"
+	case class == redisstream.Auth && strings.Contains(err.Error(), ": WRONGPASS "):
+		advice = "The user or the password is wrong: give the right one in the URL, or in a file with --redis-password-file"
+	case redisstream.HandshakeFailed(err) && speaksNoTLS(err):
+		advice = "The server may speak no TLS there: its URL is redis:// instead of rediss:// then"
+	case class == redisstream.Unreachable && c.redis == "" && os.Getenv("REDIS_URL") == "":
+		advice = "Name the server with --redis or REDIS_URL; 'freshet dev' brings one of its own"
 	}
-	return &exitError{exitUnreachable, fmt.Errorf("%w\nName the server with --redis or REDIS_URL; 'freshet dev' brings one of its own", err)}
+	if advice != "" {
+		err = fmt.Errorf("%w\n%s", err, advice)
+	}
+	return &exitError{exitUnreachable, err}
+}
+
+// speaksNoTLS tells whether a handshake failed as with a server that speaks no
+// TLS: redis-server waits for the end of a line then, others answer in plain.
+func speaksNoTLS(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(tls.RecordHeaderError))
 }
 
 // logger logs what a person should know; a service logs what it does, too,

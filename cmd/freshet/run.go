@@ -136,7 +136,7 @@ func (c *cli) consumeIntoCopy(ctx context.Context, cfg daemon.Config, drain bool
 	defer store.Close()
 	connection := c.config(cfg.App)
 	connection.Tracer = o.tracer
-	bus, err := connect(ctx, connection)
+	bus, err := c.connect(ctx, connection)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (c *cli) consumeIntoCopy(ctx context.Context, cfg daemon.Config, drain bool
 	}
 	consumer := daemon.NewConsumer(bus, cfg, store)
 	if err := o.follow(consumer, cfg, c.silentConfig(cfg.App), log); err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	log.Info("consuming", "streams", streams, "tenants", tenants,
 		"into", daemon.Redact(cfg.Replica), "group", cfg.Consumer.Group, "consumer", consumer.Name())

@@ -18,7 +18,7 @@ import (
 func (c *cli) checkServer(ctx context.Context, cfg daemon.Config, log *slog.Logger) error {
 	inspector, err := inspect.Open(ctx, c.silentConfig(cfg.App))
 	if err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	defer inspector.Close()
 	found, err := inspector.DataLoss(ctx)

@@ -62,7 +62,7 @@ jsonl to a file or pipe.`,
 func (c *cli) tail(ctx context.Context, cfg inspect.TailConfig, reveal bool) (err error) {
 	inspector, err := inspect.Open(ctx, c.config("freshet"))
 	if err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	defer inspector.Close()
 	// As wide as what is common, so that columns rarely move.

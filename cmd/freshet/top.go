@@ -54,7 +54,7 @@ func (c *cli) top(ctx context.Context, patterns []string, every time.Duration) e
 	quiet.stderr = io.Discard
 	inspector, err := inspect.Open(ctx, quiet.config("freshet"))
 	if err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	defer inspector.Close()
 	ctx, cancel := context.WithCancel(ctx)

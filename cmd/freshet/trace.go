@@ -43,7 +43,7 @@ type tracedJSON struct {
 func (c *cli) trace(ctx context.Context, id string, f *finding) error {
 	inspector, err := inspect.Open(ctx, c.config("freshet"))
 	if err != nil {
-		return connectError(ctx, err)
+		return c.connectError(ctx, err)
 	}
 	defer inspector.Close()
 	search, err := inspector.TraceEvents(ctx, id, f.FindConfig)
