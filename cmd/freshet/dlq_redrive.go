@@ -130,7 +130,7 @@ func (c *cli) dlqRedrive(ctx context.Context, d dealing, args []string, rate flo
 	}
 	c.reportLeft(found)
 	if dryRun {
-		return c.printRedriven(len(found.refs), repair.RedriveResult{}, true)
+		return c.printRedriven(found, repair.RedriveResult{}, true)
 	}
 	repairer, err := c.openRepairer(ctx)
 	if err != nil {
@@ -140,7 +140,7 @@ func (c *cli) dlqRedrive(ctx context.Context, d dealing, args []string, rate flo
 	bar := newCountdown(c, len(found.refs))
 	result, err := repairer.Redrive(ctx, found.refs, repair.RedriveConfig{Rate: rate, Progress: bar.set})
 	bar.clear()
-	if printErr := c.printRedriven(len(found.refs), result, false); printErr != nil {
+	if printErr := c.printRedriven(found, result, false); printErr != nil {
 		return errors.Join(err, printErr)
 	}
 	switch {
@@ -156,13 +156,14 @@ type redriven struct {
 	Matched  int  `json:"matched"`
 	Redriven int  `json:"redriven"`
 	Gone     int  `json:"gone"`
+	LeftOut  int  `json:"left_out"` // would match, but do not decode or are no dead letters
 	DryRun   bool `json:"dry_run"`
 }
 
-func (c *cli) printRedriven(matched int, r repair.RedriveResult, dryRun bool) error {
-	out := c.list(true, "MATCHED", "REDRIVEN", "GONE")
-	value := redriven{matched, r.Redriven, r.Gone, dryRun}
-	if err := out.add(value, plain, fmt.Sprint(matched), fmt.Sprint(r.Redriven), fmt.Sprint(r.Gone)); err != nil {
+func (c *cli) printRedriven(found chosen, r repair.RedriveResult, dryRun bool) error {
+	out := c.list(true, "MATCHED", "REDRIVEN", "GONE", "LEFT OUT")
+	value := redriven{len(found.refs), r.Redriven, r.Gone, found.left(), dryRun}
+	if err := out.add(value, plain, fmt.Sprint(len(found.refs)), fmt.Sprint(r.Redriven), fmt.Sprint(r.Gone), fmt.Sprint(found.left())); err != nil {
 		return err
 	}
 	return out.close()
@@ -206,14 +207,15 @@ func (c *cli) dlqDrop(ctx context.Context, d dealing, args []string, yes bool) e
 	}
 	defer repairer.Close()
 	dropped, err := repairer.Drop(ctx, found.refs)
-	out := c.list(true, "MATCHED", "DROPPED")
-	printErr := out.add(droppedJSON{len(found.refs), dropped}, plain, fmt.Sprint(len(found.refs)), fmt.Sprint(dropped))
+	out := c.list(true, "MATCHED", "DROPPED", "LEFT OUT")
+	printErr := out.add(droppedJSON{len(found.refs), dropped, found.left()}, plain, fmt.Sprint(len(found.refs)), fmt.Sprint(dropped), fmt.Sprint(found.left()))
 	return errors.Join(serverError(err), printErr, out.close())
 }
 
 type droppedJSON struct {
 	Matched int `json:"matched"`
 	Dropped int `json:"dropped"`
+	LeftOut int `json:"left_out"` // are no dead letters
 }
 
 // countdown shows on a terminal how many of all are done.
