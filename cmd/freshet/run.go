@@ -190,10 +190,25 @@ func orAll(names []string) string {
 	return strings.Join(names, ",")
 }
 
+// printCounts shows a table that has, of what is out of the ordinary, only what
+// there was.
 func (c *cli) printCounts(s freshet.Stats) error {
-	counts := c.list(true, "HANDLED", "IGNORED", "FILTERED", "DEAD-LETTERED", "RETRIED", "LOST")
-	if err := counts.add(s, plain, number(s.Handled), number(s.Ignored), number(s.Filtered),
-		number(s.DeadLettered), number(s.Retried), number(s.LostTrimmed+s.LostUnread)); err != nil {
+	header := []string{"HANDLED", "IGNORED", "FILTERED", "DEAD-LETTERED", "RETRIED", "LOST"}
+	cells := []string{number(s.Handled), number(s.Ignored), number(s.Filtered), number(s.DeadLettered), number(s.Retried), number(s.LostTrimmed + s.LostUnread)}
+	for _, odd := range []struct {
+		column string
+		count  int64
+	}{{"LOST ACKS", s.LostAcks}, {"RE-CREATED", s.GroupsRecreated}, {"SET BACK", s.StreamsSetBack}} {
+		if odd.count > 0 {
+			header, cells = append(header, odd.column), append(cells, number(odd.count))
+		}
+	}
+	counts := c.list(true, header...)
+	for i, cell := range cells {
+		counts.widths[i] = max(counts.widths[i], len(cell))
+	}
+	counts.fit()
+	if err := counts.add(s, plain, cells...); err != nil {
 		return err
 	}
 	return counts.close()

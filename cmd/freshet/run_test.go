@@ -246,3 +246,25 @@ func TestRunSurvivesTheLossOfTheServer(t *testing.T) {
 		t.Errorf("exit %d\n%s", code, p.stderr.String())
 	}
 }
+
+func TestDrainShowsWhatIsOutOfTheOrdinary(t *testing.T) {
+	for _, test := range []struct {
+		stats freshet.Stats
+		want  string
+	}{
+		{freshet.Stats{Handled: 117, LostTrimmed: 1, LostUnread: 2}, "" +
+			"HANDLED  IGNORED  FILTERED  DEAD-LETTERED  RETRIED  LOST\n" +
+			"117      0        0         0              0        3\n"},
+		{freshet.Stats{LostAcks: 3, GroupsRecreated: 1, StreamsSetBack: 2}, "" +
+			"HANDLED  IGNORED  FILTERED  DEAD-LETTERED  RETRIED  LOST  LOST ACKS  RE-CREATED  SET BACK\n" +
+			"0        0        0         0              0        0     3          1           2\n"},
+		{freshet.Stats{GroupsRecreated: 1}, "" +
+			"HANDLED  IGNORED  FILTERED  DEAD-LETTERED  RETRIED  LOST  RE-CREATED\n" +
+			"0        0        0         0              0        0     1\n"},
+	} {
+		var stdout bytes.Buffer
+		if err := (&cli{stdout: &stdout, output: "table"}).printCounts(test.stats); err != nil || stdout.String() != test.want {
+			t.Errorf("got\n%s, %v, want\n%s", &stdout, err, test.want)
+		}
+	}
+}
