@@ -33,7 +33,7 @@ func (c *cli) checkServer(ctx context.Context, cfg daemon.Config, log *slog.Logg
 		}
 		switch {
 		case f.Severity == inspect.Critical && allowed:
-			log.Info("started all the same: "+lowerFirst(f.Summary), "evidence", f.Evidence)
+			log.Warn("started all the same: "+lowerFirst(f.Summary), "evidence", f.Evidence)
 		case f.Severity == inspect.Critical:
 			problems = append(problems, fmt.Errorf("%s: mend it with '%s' and in its configuration file, or start all the same with %s",
 				lowerFirst(f.Summary), f.Command, flag))

@@ -39,7 +39,7 @@ func TestRunRefusesAServerThatLosesData(t *testing.T) {
 	refused("eviction and disk")
 	refused("disk", "--allow-eviction")
 	refused("eviction", "--allow-no-persistence")
-	if log := runs("--allow-eviction", "--allow-no-persistence"); !strings.Contains(log, "started all the same: the server writes nothing to disk") {
+	if log := runs("--allow-eviction", "--allow-no-persistence"); !strings.Contains(log, `"level":"WARN","msg":"started all the same: the server writes nothing to disk`) {
 		t.Errorf("log:\n%s", log)
 	}
 	if groups := server.Do("KEYS", "*"); len(groups.([]any)) == 0 {
