@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -52,10 +53,24 @@ func (c *cli) trim(ctx context.Context, cfg repair.TrimConfig) error {
 	if err := errors.Join(c.printTrimmed(report.Streams, cfg.DryRun), serverError(err)); err != nil {
 		return err
 	}
+	c.reportUnmatched(cfg.Streams, report.Streams)
 	for _, w := range trimWarnings(report) {
 		fmt.Fprintln(c.stderr, "warning:", escapeLines(w.text))
 	}
 	return trimError(report.Streams)
+}
+
+// reportUnmatched names the patterns that no stream matches.
+func (c *cli) reportUnmatched(patterns []string, streams []repair.TrimmedStream) {
+	for _, p := range patterns {
+		matches := func(s repair.TrimmedStream) bool { return redisstream.Matches([]string{p}, s.Stream) }
+		if !slices.ContainsFunc(streams, matches) {
+			fmt.Fprintln(c.stderr, "no stream matches", escape(p))
+		}
+	}
+	if len(patterns)+len(streams) == 0 {
+		fmt.Fprintln(c.stderr, "there are no streams of the suite")
+	}
 }
 
 // trimError is the error of a trim in which streams failed, each of which the
