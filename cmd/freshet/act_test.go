@@ -162,6 +162,7 @@ func TestReplayToGroup(t *testing.T) {
 		{exitNotFound, "replay --group nobody"},
 		{exitUsage, "replay --group g --since never"},
 		{exitUsage, "replay --group g --rate 0"},
+		{exitUsage, "replay --group g --rate inf"},
 		{exitUsage, "replay --group g --file f"},
 		{exitUsage, "replay --resume " + kept},
 		{exitUsage, "replay --group g --since 5-0 --until 4-0"},

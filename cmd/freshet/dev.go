@@ -55,7 +55,7 @@ was.`,
 			switch {
 			case c.output != "table":
 				return usageError("dev shows rows to people; for JSON, run freshet tail -o jsonl beside it")
-			case o.rate <= 0 || o.rate > 10_000:
+			case !(o.rate > 0 && o.rate <= 10_000):
 				return usageError("--rate: from above 0 to 10000")
 			case !o.demo && (cmd.Flags().Changed("rate") || cmd.Flags().Changed("seed")):
 				return usageError("--rate and --seed are for --demo")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -108,8 +109,8 @@ Dead letters that do not decode are redriven only when named by ID.`,
   freshet dlq redrive --all-matching --rate 50`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("rate") && !(rate > 0) {
-				return usageError("--rate %v: must be positive", rate)
+			if err := checkRate(cmd, rate); err != nil {
+				return err
 			}
 			if err := d.check(args); err != nil {
 				return err
@@ -121,6 +122,14 @@ Dead letters that do not decode are redriven only when named by ID.`,
 	cmd.Flags().Float64Var(&rate, "rate", 0, "at most `N` a second (default as fast as it goes)")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "count, and redrive nothing")
 	return cmd
+}
+
+// checkRate refuses a --rate that is given and is no rate.
+func checkRate(cmd *cobra.Command, rate float64) error {
+	if cmd.Flags().Changed("rate") && (!(rate > 0) || math.IsInf(rate, 0)) {
+		return usageError("--rate %v: must be a positive number", rate)
+	}
+	return nil
 }
 
 func (c *cli) dlqRedrive(ctx context.Context, d dealing, args []string, rate float64, dryRun bool) error {

@@ -46,8 +46,8 @@ out, and sends at most a hundred events again.`,
 		ValidArgs: events.Streams(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.Patterns = args
-			if cmd.Flags().Changed("rate") && !(r.Rate > 0) {
-				return usageError("--rate %v: must be positive", r.Rate)
+			if err := checkRate(cmd, r.Rate); err != nil {
+				return err
 			}
 			if r.group != "" && r.file != "" {
 				return usageError("--group and --file: give one of them")

@@ -105,6 +105,8 @@ func (t *triggering) check() error {
 		return errors.New("--count: must not be negative")
 	case t.rate < 0, math.IsNaN(t.rate):
 		return errors.New("--rate: must not be negative")
+	case math.IsInf(t.rate, 0):
+		return errors.New("--rate: leave it out for as fast as it goes")
 	}
 	if err := events.ValidTenant(t.tenant); err != nil {
 		return fmt.Errorf("--%w", err)
