@@ -21,8 +21,9 @@ var textColumns = map[string]func(string, int) string{
 	"STATE": shorten, "REASON": shorten, "ERROR": shorten, "TYPE": shorten, "WHY NOT": shorten,
 }
 
-// lesserColumns are left out where there is no room, the first of them first.
-var lesserColumns = []string{"FIRST SEEN", "RETRIED", "SIZE", "NEWEST", "EXAMPLE", "SETTLED/S", "IN/S", "REASON", "LOST", "DEAD LETTERS"}
+// lesserColumns are left out where there is no room, the first of them first,
+// but after those that a table can do without even more.
+var lesserColumns = []string{"RETRIED", "SIZE", "NEWEST", "SETTLED/S", "IN/S", "REASON", "LOST", "DEAD LETTERS"}
 
 // How narrow text is made at most: before columns are left out, and when none
 // can be any more.
@@ -38,7 +39,7 @@ func (l *listing) fit() {
 		return
 	}
 	l.fitted = true
-	l.widths, l.hidden = fitColumns(l.header, l.widths, width)
+	l.widths, l.hidden = fitColumns(l.header, l.widths, slices.Concat(l.lesser, lesserColumns), width)
 	var out []string
 	for i, hidden := range l.hidden {
 		if hidden {
@@ -51,8 +52,8 @@ func (l *listing) fit() {
 }
 
 // fitColumns returns how wide each column is shown in a terminal, and which are
-// not.
-func fitColumns(header []string, widths []int, terminal int) (fitted []int, hidden []bool) {
+// not; the lesser ones go first.
+func fitColumns(header []string, widths []int, lesser []string, terminal int) (fitted []int, hidden []bool) {
 	fitted, hidden = slices.Clone(widths), make([]bool, len(header))
 	// total is the width of a line in which text is at most so wide.
 	total := func(text int) (n int) {
@@ -68,7 +69,7 @@ func fitColumns(header []string, widths []int, terminal int) (fitted []int, hidd
 		return n - gap
 	}
 	var out []int
-	for _, name := range lesserColumns {
+	for _, name := range lesser {
 		if total(leastWidth) <= terminal {
 			break
 		}

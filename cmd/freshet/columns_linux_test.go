@@ -25,7 +25,8 @@ func TestTablesAtEightyColumns(t *testing.T) {
 	server.Do("XGROUP", "CREATE", stream, group, "0")
 	server.Do("XREADGROUP", "GROUP", group, consumer, "COUNT", "17", "STREAMS", stream, ">")
 	for n := range 4 {
-		server.Do("XADD", "{"+stream+"}:dlq:"+group, "*", "eventType", "role_permissions_changed", "freshet-stream", stream, "freshet-id", strconv.Itoa(1764842300000+n)+"-0",
+		id := strconv.Itoa(1764842300000+n) + "-0"
+		server.Do("XADD", "{"+stream+"}:dlq:"+group, id, "eventType", "role_permissions_changed", "freshet-stream", stream, "freshet-id", id,
 			"freshet-group", group, "freshet-consumer", consumer, "freshet-attempts", "8", "freshet-reason", "max_attempts",
 			"freshet-error", "save the role: dial tcp 10.0.0.4:5432: connect: connection refused",
 			"freshet-first-failed", "2025-12-04T09:00:00.000Z", "freshet-last-failed", "2025-12-04T10:00:00.000Z")
@@ -42,7 +43,7 @@ func TestTablesAtEightyColumns(t *testing.T) {
 		{[]string{"consumers"}, []string{"CONSUMER", "GROUP", "STREAM", "PENDING", "LAST SEEN", "STATE"}, []string{"-x2x9q", "-copy", "_changed", "17", "live"}, []string{stream, group, consumer}},
 		{[]string{"pending", stream, group}, []string{"ID", "CONSUMER", "DELIVERIES", "IDLE", "PUBLISHED", "STATE"}, []string{"1764842400000-0", "-x2x9q", " d ago", "pending"}, []string{consumer}},
 		{[]string{"lag", "--max", "100"}, []string{"GROUP", "STREAM", "LAG", "BEHIND", "STATE"}, []string{group, "permissions_changed", "13", " d ", "ok"}, []string{stream, group}},
-		{[]string{"dlq", "ls"}, []string{"COUNT", "GROUP", "STREAM", "LAST SEEN", "ERROR"}, []string{"4", "-copy", "_changed", "2025-12-04 10:00:00Z", "save the role"}, []string{stream, group, "EXAMPLE", "FIRST SEEN", "connection refused"}},
+		{[]string{"dlq", "ls"}, []string{"COUNT", "GROUP", "STREAM", "EXAMPLE", "ERROR"}, []string{"4", "-copy", "_changed", "1764842300003-0", "save the role"}, []string{stream, group, "FIRST SEEN", "LAST SEEN", "2025-12-04 10:00:00Z", "connection refused"}},
 	} {
 		tty, written := terminal(t, 80)
 		if code := run(t.Context(), test.command, nil, tty, tty); code != exitOK {
@@ -111,7 +112,7 @@ func TestColumnsThatDoNotFit(t *testing.T) {
 		{[]int{40, 40, 19, 7, 4}, 50, []int{14, 13, 19, 7, 4}, "RETRIED LOST"}, // a figure is never shortened
 		{[]int{40, 40, 7, 7, 4}, 10, []int{10, 10, 7, 7, 4}, "RETRIED LOST"},   // the line is cut
 	} {
-		got, hidden := fitColumns(header, test.widths, test.terminal)
+		got, hidden := fitColumns(header, test.widths, lesserColumns, test.terminal)
 		var out []string
 		for i, h := range hidden {
 			if h {

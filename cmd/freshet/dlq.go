@@ -57,6 +57,7 @@ func (c *cli) dlqList(ctx context.Context, sel selection) error {
 		return err
 	}
 	out := c.list(false, "COUNT", "GROUP", "STREAM", "REASON", "FIRST SEEN", "LAST SEEN", "EXAMPLE", "ERROR")
+	out.lesser = []string{"FIRST SEEN", "LAST SEEN"} // an example is what one goes on with
 	list := clusters.List()
 	rows := make([][]string, len(list))
 	for i, cluster := range list {

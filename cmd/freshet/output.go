@@ -23,6 +23,7 @@ type listing struct {
 	c      *cli
 	single bool
 	header []string
+	lesser []string // columns that are the first to be left out
 	widths []int
 	fitted bool   // no cell is wider than its column
 	hidden []bool // columns for which the terminal is too narrow
