@@ -234,7 +234,7 @@ func (t *tail) read(ctx context.Context, block time.Duration) error {
 	}
 	pages := make(map[string][]wire.Entry)
 	err := t.reconnecting(ctx, func(ctx context.Context) error {
-		entries, err := t.client.ReadAfter(ctx, positions, tailPage, block)
+		entries, _, err := t.client.ReadAfter(ctx, positions, tailPage, block)
 		for _, e := range entries {
 			pages[e.Stream] = append(pages[e.Stream], e)
 		}

@@ -19,18 +19,18 @@ type moody struct {
 	latency time.Duration
 }
 
-func (c *moody) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error) {
-	entries, err := c.client.Read(ctx, streams, count, block)
+func (c *moody) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, bool, error) {
+	entries, atOnce, err := c.client.Read(ctx, streams, count, block)
 	time.Sleep(c.latency)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil || len(entries) == 0 || c.random.IntN(8) > 0 {
-		return entries, err
+		return entries, atOnce, err
 	}
 	if own := c.sorted("s", wire.ID{}); len(own) > 0 && c.random.IntN(2) == 0 {
 		c.cursor["s"] = wire.ID{Ms: own[0].ID.Ms - 1}
 	}
-	return entries, fmt.Errorf("another server: %w", ErrLost)
+	return entries, atOnce, fmt.Errorf("another server: %w", ErrLost)
 }
 
 // TestChaos: whatever is lost on the way, wherever the server moves and however

@@ -199,7 +199,7 @@ func (c *client) Streams() []string {
 	return names
 }
 
-func (c *client) Read(ctx context.Context, streams []string, count int, block time.Duration) (entries []wire.Entry, err error) {
+func (c *client) Read(ctx context.Context, streams []string, count int, block time.Duration) (entries []wire.Entry, atOnce bool, err error) {
 	if count < 1 {
 		panic("Read with count 0 reads without bound")
 	}
@@ -221,18 +221,18 @@ func (c *client) Read(ctx context.Context, streams []string, count int, block ti
 			}
 		})
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		left := time.Until(deadline)
 		if len(entries) > 0 || left <= 0 {
-			return entries, nil
+			return entries, true, nil
 		}
 		select {
 		case <-changed:
 		case <-time.After(left):
-			return nil, nil
+			return nil, true, nil
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, false, ctx.Err()
 		}
 	}
 }

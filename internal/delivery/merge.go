@@ -56,14 +56,18 @@ func (m *merge) put(s *source, it *item) {
 
 // read notes that a read of the source asked for count entries and brought
 // so many, the last of them last. When it brought fewer, what comes to the
-// stream later gets a greater id than all that any stream had by then: the
-// server makes ids of its clock. (Within one millisecond it may not, and
-// publishers that choose ids themselves need not.)
-func (m *merge) read(s *source, count, brought int, last wire.ID) {
-	if brought >= count {
+// stream later gets a greater id than all that any stream had by then, of
+// which seen is the greatest that is known: servers make ids of their clock.
+// (Within one millisecond they may not, and publishers that choose ids
+// themselves need not.)
+func (m *merge) read(s *source, count, brought int, last, seen wire.ID) {
+	switch {
+	case brought >= count:
 		s.known, s.full = last, count
-	} else {
-		s.known, s.full = m.seen, 0
+	case brought > 0 && last.Compare(seen) > 0:
+		s.known, s.full = last, 0
+	default:
+		s.known, s.full = seen, 0
 	}
 }
 

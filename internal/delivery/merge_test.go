@@ -54,7 +54,7 @@ func TestMergeOrder(t *testing.T) {
 				if n := len(brought[s]); n > 0 {
 					last = brought[s][n-1].entry.ID
 				}
-				m.read(s, count, len(brought[s]), last)
+				m.read(s, count, len(brought[s]), last, m.seen)
 			}
 			got = append(got, m.releasable()...)
 			if m.held == held && len(got) == released {

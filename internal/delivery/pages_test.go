@@ -47,7 +47,7 @@ func (d *distant) Reclaim(ctx context.Context, stream string, minIdle time.Durat
 	return d.client.Reclaim(ctx, stream, minIdle, cursor, count)
 }
 
-func (d *distant) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error) {
+func (d *distant) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, bool, error) {
 	time.Sleep(distance)
 	return d.client.Read(ctx, streams, count, block)
 }

@@ -39,7 +39,7 @@ func (b *backlog) decode(e *wire.Entry) (*events.Envelope, *wire.Refusal) {
 
 func (b *backlog) Streams() []string { return b.streams }
 
-func (b *backlog) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error) {
+func (b *backlog) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, bool, error) {
 	var all []wire.Entry
 	for _, stream := range streams {
 		n := min(count, len(b.entries[stream]))
@@ -56,7 +56,7 @@ func (b *backlog) Read(ctx context.Context, streams []string, count int, block t
 		case <-ctx.Done():
 		}
 	}
-	return all, nil
+	return all, true, nil
 }
 
 func (b *backlog) Own(context.Context, string, wire.ID, int) (Pending, error) {

@@ -19,10 +19,10 @@ type reads struct {
 	sizes  []int
 }
 
-func (r *reads) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error) {
-	entries, err := r.client.Read(ctx, streams, count, block)
+func (r *reads) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, bool, error) {
+	entries, atOnce, err := r.client.Read(ctx, streams, count, block)
 	r.counts, r.sizes = append(r.counts, count), append(r.sizes, sizeOf(entries))
-	return entries, err
+	return entries, atOnce, err
 }
 
 // TestReadsAreBoundedByBytes: entries of any size do not fill the memory.

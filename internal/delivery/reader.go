@@ -63,6 +63,7 @@ type page struct {
 	trimmed []wire.Ref
 	size    int      // bytes of a read's entries
 	streams []string // subscribed, as of a read
+	atOnce  bool     // a read looked at all streams at one moment
 	asked   int64    // of pending entries: when, since the engine was made
 }
 
@@ -184,10 +185,13 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 		streams = append(streams, s.stream)
 		s.brought = 0
 	}
+	// A read that is several commands may have looked at one stream before
+	// what it finds in another was there.
+	seen := r.seen
 	e.flush() // acknowledgments ride with the read
 	e.ask(func(ctx context.Context) (p page, err error) {
-		entries, err := e.cfg.Transport.Read(ctx, streams, count, block)
-		p.items, p.size = e.newItems(entries, nil), sizeOf(entries)
+		entries, atOnce, err := e.cfg.Transport.Read(ctx, streams, count, block)
+		p.items, p.size, p.atOnce = e.newItems(entries, nil), sizeOf(entries), atOnce
 		p.streams = e.cfg.Transport.Streams()
 		return p, err
 	}, func(p page) {
@@ -197,8 +201,11 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 		if n := len(p.items); n > 0 {
 			r.size = max(1, p.size/n)
 		}
+		if p.atOnce {
+			seen = r.seen
+		}
 		for _, s := range due {
-			r.read(s, count, s.brought, s.last)
+			r.read(s, count, s.brought, s.last, seen)
 		}
 		e.subscribe(p.streams)
 		r.empty = len(p.items) == 0 && !further

@@ -27,7 +27,7 @@ func (u *unsubscribing) Streams() []string {
 	return u.client.Streams()
 }
 
-func (u *unsubscribing) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error) {
+func (u *unsubscribing) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, bool, error) {
 	u.read.Add(1)
 	return u.client.Read(ctx, streams, count, block)
 }

@@ -23,7 +23,7 @@ func newCrowd(s *server) *crowd {
 	return &crowd{client: &client{server: s, name: "c"}, latency: 100 * time.Microsecond, swept: map[string]int{}}
 }
 
-func (c *crowd) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error) {
+func (c *crowd) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, bool, error) {
 	time.Sleep(c.latency)
 	c.mu.Lock()
 	c.reads++

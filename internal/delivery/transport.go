@@ -25,7 +25,9 @@ type Transport interface {
 	// stream, from the named streams only, each stream's in id order. It
 	// waits up to block (0: not at all) when there are none. Their delivery
 	// count is 1. Entries that come with an error are handed out all the same.
-	Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error)
+	// atOnce reports whether all streams were looked at at one moment: else one
+	// may by now have older entries than the read found in another.
+	Read(ctx context.Context, streams []string, count int, block time.Duration) (entries []wire.Entry, atOnce bool, err error)
 
 	// Own returns this consumer's own pending entries of a stream with ids
 	// above after, at most count, without counting a delivery. It is used

@@ -132,7 +132,7 @@ func TestReadsThatAreGivenUp(t *testing.T) {
 	var reads sync.WaitGroup
 	for range 8 {
 		reads.Go(func() {
-			if entries, err := c.ReadAfter(ctx, []Position{{Stream: "late"}}, 10, time.Minute); err == nil {
+			if entries, _, err := c.ReadAfter(ctx, []Position{{Stream: "late"}}, 10, time.Minute); err == nil {
 				t.Errorf("%d entries of a read that was given up", len(entries))
 			}
 		})
@@ -143,7 +143,7 @@ func TestReadsThatAreGivenUp(t *testing.T) {
 	add("late") // what they waited for
 	want := add("s")
 	for range 100 {
-		entries, err := c.ReadAfter(t.Context(), []Position{{Stream: "s"}}, 10, 0)
+		entries, _, err := c.ReadAfter(t.Context(), []Position{{Stream: "s"}}, 10, 0)
 		if err != nil || len(entries) != 1 || entries[0].Stream != "s" || entries[0].ID != want {
 			t.Fatalf("%v, %v", entries, err)
 		}
@@ -214,7 +214,7 @@ func TestWhatAServerAnswersToReads(t *testing.T) {
 			t.Cleanup(c.Close)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			entries, err := c.ReadAfter(t.Context(), []Position{{Stream: "a"}, {Stream: "b"}}, 10, 0)
+			entries, _, err := c.ReadAfter(t.Context(), []Position{{Stream: "a"}, {Stream: "b"}}, 10, 0)
 			runtime.ReadMemStats(&after)
 			if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 { // it may make a connection
 				t.Errorf("the read took %d KB", took>>10)

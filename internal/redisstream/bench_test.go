@@ -57,7 +57,7 @@ func benchmarkBacklog(b *testing.B) *redisstream.Group {
 // benchmarkReads reads everything.
 func benchmarkReads(b *testing.B, g *redisstream.Group) (pages [][]wire.Ref) {
 	for left := b.N; left > 0; {
-		entries, err := g.Read(b.Context(), []string{s1}, min(left, benchmarkPage), time.Second)
+		entries, _, err := g.Read(b.Context(), []string{s1}, min(left, benchmarkPage), time.Second)
 		if err != nil || len(entries) == 0 {
 			b.Fatalf("%d entries: %v", len(entries), err)
 		}

@@ -63,8 +63,9 @@ type Position struct {
 
 // ReadAfter returns the entries behind the positions, at most count a
 // stream, each stream's in order. It waits up to block (0: not at all) when
-// there are none. No group is involved.
-func (c *Client) ReadAfter(ctx context.Context, positions []Position, count int, block time.Duration) ([]wire.Entry, error) {
+// there are none. No group is involved. atOnce reports whether all streams were
+// looked at at one moment.
+func (c *Client) ReadAfter(ctx context.Context, positions []Position, count int, block time.Duration) (entries []wire.Entry, atOnce bool, err error) {
 	after := make(map[string]string, len(positions))
 	streams := make([]string, len(positions))
 	for i, p := range positions {

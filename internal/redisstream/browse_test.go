@@ -79,21 +79,21 @@ func TestRangePagesAndLast(t *testing.T) {
 func TestReadAfterWaitsForSeveralStreams(t *testing.T) {
 	c, server := start(t)
 	first := add(t, c, s1, 3)
-	got, err := c.ReadAfter(t.Context(), []redisstream.Position{{s1, first[0]}, {s2, wire.ID{}}}, 10, 0)
+	got, _, err := c.ReadAfter(t.Context(), []redisstream.Position{{s1, first[0]}, {s2, wire.ID{}}}, 10, 0)
 	if err != nil || !slices.Equal(ids(got), first[1:]) {
 		t.Fatalf("got %v, %v, want %v", got, err, first[1:])
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		got, err = c.ReadAfter(t.Context(), []redisstream.Position{{s1, first[2]}, {s2, wire.ID{}}}, 10, 10*time.Second)
+		got, _, err = c.ReadAfter(t.Context(), []redisstream.Position{{s1, first[2]}, {s2, wire.ID{}}}, 10, 10*time.Second)
 	}()
 	blocked(t, server, 1)
 	add(t, c, s2, 1)
 	if <-done; err != nil || len(got) != 1 || got[0].Stream != s2 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	got, err = c.ReadAfter(t.Context(), []redisstream.Position{{s1, first[2]}}, 10, 10*time.Millisecond)
+	got, _, err = c.ReadAfter(t.Context(), []redisstream.Position{{s1, first[2]}}, 10, 10*time.Millisecond)
 	if err != nil || len(got) != 0 {
 		t.Errorf("nothing new: %v, %v", got, err)
 	}

@@ -1,11 +1,13 @@
 package redisstream_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -112,9 +114,9 @@ func TestCluster(t *testing.T) {
 	// A blocked read of both nodes ends when one has an entry.
 	done := make(chan []wire.Entry)
 	go func() {
-		entries, err := g.Read(ctx, g.Streams(), 10, 10*time.Second)
-		if err != nil {
-			t.Error(err)
+		entries, atOnce, err := g.Read(ctx, g.Streams(), 10, 10*time.Second)
+		if err != nil || atOnce {
+			t.Errorf("%v; a read of two nodes says that it looked at them at once: %t", err, atOnce)
 		}
 		done <- entries
 	}()
@@ -123,6 +125,94 @@ func TestCluster(t *testing.T) {
 	if got := ids(<-done); !slices.Equal(got, want) || time.Since(began) > 2*time.Second {
 		t.Errorf("after %v: %v, want %v", time.Since(began), got, want)
 	}
+}
+
+// A read of several nodes is a command to each. What comes to a stream after its
+// node has answered is older than what another node finds later, and is handled
+// before it.
+func TestClusterOrderOverNodes(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t)
+	c := open(t, nodes[0].URL())
+	var on [2]string // a stream of each node
+	for _, s := range []string{s1, s2, "credit-events", "acknowledgments"} {
+		for i, n := range nodes {
+			if n.Do("EXISTS", s) == int64(0) {
+				on[i] = s
+			}
+		}
+	}
+	g := groupOf(t, c, redisstream.GroupConfig{Consumer: "a", Explicit: on[:]})
+	var handled lockedIDs
+	route := &delivery.Route{Name: "all", Handle: func(_ context.Context, m *delivery.Message) error {
+		handled.add(m.Entry.ID)
+		return nil
+	}}
+	engine, err := delivery.New(delivery.Config{
+		Transport: g,
+		Decode: func(e *wire.Entry) (*events.Envelope, *wire.Refusal) {
+			return &events.Envelope{Stream: e.Stream, ID: e.ID.String(), Tenant: "t", Entity: events.Entity{Type: "user", ID: "u"}}, nil
+		},
+		Route:           func(*events.Envelope) (*delivery.Route, delivery.Disposition) { return route, delivery.Handle },
+		Concurrency:     4,
+		MaxInFlight:     100,
+		MaxAttempts:     5,
+		HandlerTimeout:  10 * time.Second,
+		Lease:           30 * time.Second,
+		BackoffMin:      100 * time.Millisecond,
+		BackoffMax:      time.Second,
+		Block:           time.Second,
+		DrainTimeout:    10 * time.Second,
+		OutageThreshold: 10,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- engine.Run(ctx) }()
+
+	var want []wire.ID
+	publish := func(stream string) {
+		for len(want) > 0 && time.Now().UnixMilli() <= int64(want[len(want)-1].Ms) {
+			time.Sleep(100 * time.Microsecond) // ids of one millisecond may be in any order
+		}
+		want = append(want, add(t, c, stream, 1)...)
+	}
+	for range 20 {
+		blocked(t, nodes[0], 1)
+		blocked(t, nodes[1], 1)
+		publish(on[0])
+		blocked(t, nodes[0], 0) // its part of the read is over
+		publish(on[0])
+		publish(on[1])
+		eventually(t, "all are handled", func() bool { return len(handled.all()) == len(want) })
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if got := handled.all(); !slices.Equal(got, want) {
+		t.Errorf("handled %v, want %v", got, want)
+	}
+}
+
+// lockedIDs are noted by one goroutine and looked at by another.
+type lockedIDs struct {
+	mu  sync.Mutex
+	ids []wire.ID
+}
+
+func (l *lockedIDs) add(id wire.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ids = append(l.ids, id)
+}
+
+func (l *lockedIDs) all() []wire.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.ids)
 }
 
 // What anybody may have named is no reason to read nothing.
@@ -165,7 +255,7 @@ func TestClusterSlotThatMovesIsNoLoss(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		for { // what the engine does: go on after errors
-			entries, err := g.Read(t.Context(), g.Streams(), 10, time.Second)
+			entries, _, err := g.Read(t.Context(), g.Streams(), 10, time.Second)
 			if len(entries) > 0 || t.Context().Err() != nil {
 				done <- err
 				return
@@ -198,7 +288,7 @@ func TestClusterSlotThatMovesIsNoLoss(t *testing.T) {
 	err := <-done
 	eventually(t, "another server answers, and may know less, and a read says so", func() bool {
 		if err == nil {
-			_, err = g.Read(t.Context(), g.Streams(), 10, 10*time.Millisecond)
+			_, _, err = g.Read(t.Context(), g.Streams(), 10, 10*time.Millisecond)
 		}
 		return err != nil
 	})

@@ -64,7 +64,7 @@ func TestStartNewSkipsWhatIsThereButNoLaterStream(t *testing.T) {
 func TestPatternsArePickedUpWhileRunning(t *testing.T) {
 	c, _ := start(t)
 	g := groupOf(t, c, redisstream.GroupConfig{Consumer: "a", Patterns: []string{"*:sync:*"}})
-	if got, err := g.Read(t.Context(), g.Streams(), 10, time.Millisecond); len(got) != 0 || err != nil {
+	if got, _, err := g.Read(t.Context(), g.Streams(), 10, time.Millisecond); len(got) != 0 || err != nil {
 		t.Errorf("no streams yet: %v, %v", got, err)
 	}
 	want := add(t, c, "hr:sync:role:role_created", 2)
@@ -87,7 +87,7 @@ func TestReadOrdersBoundsAndCountsDeliveries(t *testing.T) {
 	if want := append(slices.Clone(first[:10]), second...); !slices.Equal(ids(got), want) {
 		t.Errorf("got %v, want %v", ids(got), want)
 	}
-	if got, err := g.Read(t.Context(), []string{s2}, 10, 0); err != nil || len(got) != 0 {
+	if got, _, err := g.Read(t.Context(), []string{s2}, 10, 0); err != nil || len(got) != 0 {
 		t.Errorf("a stream that was not named was read: %v, %v", got, err)
 	}
 	for id, n := range deliveries(server, s1) {
@@ -117,7 +117,7 @@ func TestBlockedReadDelaysNoOtherCommand(t *testing.T) {
 	}
 	done := make(chan result)
 	go func() {
-		entries, err := g.Read(t.Context(), g.Streams(), 10, 20*time.Second)
+		entries, _, err := g.Read(t.Context(), g.Streams(), 10, 20*time.Second)
 		done <- result{entries, err}
 	}()
 	blocked(t, server, 1)
@@ -136,7 +136,7 @@ func TestCancelledReadReturnsAtOnceAndLosesNothing(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan time.Time, 1)
 		go func() {
-			entries, err := g.Read(ctx, g.Streams(), 10, 20*time.Second)
+			entries, _, err := g.Read(ctx, g.Streams(), 10, 20*time.Second)
 			if err != nil && !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
@@ -182,7 +182,7 @@ func TestReadFromAFrozenServerIsAnError(t *testing.T) {
 	server.Stop()
 	defer server.Cont()
 	began := time.Now()
-	_, err := g.Read(t.Context(), g.Streams(), 10, 100*time.Millisecond)
+	_, _, err := g.Read(t.Context(), g.Streams(), 10, 100*time.Millisecond)
 	if took := time.Since(began); redisstream.ClassOf(err) != redisstream.Unreachable || took > 4*time.Second {
 		t.Errorf("after %v: class %s: %v", took, redisstream.ClassOf(err), err)
 	}
@@ -231,7 +231,7 @@ func TestKeyThatIsNoStreamAtSetupIsSetAside(t *testing.T) {
 	server.Do("SET", s2, "text")
 	read(t, g, 10)
 	began := time.Now()
-	if got, err := g.Read(t.Context(), g.Streams(), 10, 30*time.Millisecond); err != nil || len(got) != 0 || time.Since(began) < 30*time.Millisecond {
+	if got, _, err := g.Read(t.Context(), g.Streams(), 10, 30*time.Millisecond); err != nil || len(got) != 0 || time.Since(began) < 30*time.Millisecond {
 		t.Errorf("after %v: %v, %v", time.Since(began), got, err)
 	}
 }

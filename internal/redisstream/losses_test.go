@@ -128,7 +128,7 @@ func TestOldCountsAreNoLoss(t *testing.T) {
 	look()
 	server.Kill()
 	server.Restart()
-	if _, err := g.Read(t.Context(), g.Streams(), 10, time.Millisecond); err != nil {
+	if _, _, err := g.Read(t.Context(), g.Streams(), 10, time.Millisecond); err != nil {
 		t.Log("the first read after the restart:", err)
 	}
 	if n := groupInfo(t, server, s1, "entries-read"); n == int64(25) {
@@ -257,7 +257,7 @@ func TestTheServerForgotTheEnd(t *testing.T) {
 	}
 	dir := server.Do("CONFIG", "GET", "dir").([]any)[1].(string)
 	server.Kill()
-	if _, err := g.Read(t.Context(), g.Streams(), 10, time.Second); err == nil {
+	if _, _, err := g.Read(t.Context(), g.Streams(), 10, time.Second); err == nil {
 		t.Fatal("a read did not fail without a server")
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "appendonlydir", "*.incr.aof"))

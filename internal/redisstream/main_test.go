@@ -82,7 +82,7 @@ func add(t *testing.T, c *redisstream.Client, stream string, n int) []wire.ID {
 // read reads what is there.
 func read(t *testing.T, g *redisstream.Group, count int) []wire.Entry {
 	t.Helper()
-	entries, err := g.Read(t.Context(), g.Streams(), count, 0)
+	entries, _, err := g.Read(t.Context(), g.Streams(), count, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func TestMiniredisSuffices(t *testing.T) {
 
 	done := make(chan []wire.Entry)
 	go func() {
-		got, err := g.Read(ctx, g.Streams(), 10, 10*time.Second)
+		got, _, err := g.Read(ctx, g.Streams(), 10, 10*time.Second)
 		if err != nil {
 			t.Error(err)
 		}

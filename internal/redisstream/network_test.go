@@ -129,7 +129,7 @@ func TestReadWhoseReplyIsLostIsFoundAmongOwnEntries(t *testing.T) {
 	want := add(t, c, s1, 15)
 	g := group(t, c, "a")
 	p.cut.Store("XREADGROUP")
-	if got, err := g.Read(t.Context(), g.Streams(), 10, 0); err == nil {
+	if got, _, err := g.Read(t.Context(), g.Streams(), 10, 0); err == nil {
 		t.Fatalf("read %d entries", len(got))
 	}
 	p.cut.Store("")
@@ -149,13 +149,13 @@ func TestBlockedReadOnAHalfOpenConnectionEnds(t *testing.T) {
 	g := group(t, open(t, p.url()), "a")
 	p.mute.Store(true)
 	began := time.Now()
-	_, err := g.Read(t.Context(), g.Streams(), 10, 500*time.Millisecond)
+	_, _, err := g.Read(t.Context(), g.Streams(), 10, 500*time.Millisecond)
 	if took := time.Since(began); redisstream.ClassOf(err) != redisstream.Unreachable || took > 4*time.Second {
 		t.Errorf("after %v: class %s: %v", took, redisstream.ClassOf(err), err)
 	}
 	p.mute.Store(false)
 	eventually(t, "reading again", func() bool {
-		_, err := g.Read(t.Context(), g.Streams(), 10, 0)
+		_, _, err := g.Read(t.Context(), g.Streams(), 10, 0)
 		return err == nil
 	})
 }

@@ -24,26 +24,28 @@ var errNoRead = errors.New("the server's reply is none to a read of streams")
 type readCommand func(streams []string, block time.Duration) rueidis.Completed
 
 // readStreams reads several streams, waiting up to block for the first entry.
-// Outside a cluster that is one command.
-func (c *Client) readStreams(ctx context.Context, streams []string, block time.Duration, build readCommand) ([]wire.Entry, error) {
+// Outside a cluster that is one command, which looks at all of them at once.
+func (c *Client) readStreams(ctx context.Context, streams []string, block time.Duration, build readCommand) (entries []wire.Entry, atOnce bool, err error) {
 	if len(streams) == 0 {
-		return nil, sleep(ctx, block)
+		return nil, true, sleep(ctx, block)
 	}
 	groups := c.bySlot(streams)
 	if len(groups) == 1 {
-		return c.readSlot(ctx, streams, block, build)
+		entries, err = c.readSlot(ctx, streams, block, build)
+		return entries, true, err
 	}
 	deadline := time.Now().Add(block)
 	for wait := time.Duration(0); ; {
-		entries, err := c.readSlots(ctx, groups, wait, build)
+		entries, err = c.readSlots(ctx, groups, wait, build)
 		if wait = min(time.Until(deadline), clusterPoll); err != nil || len(entries) > 0 || wait <= 0 {
-			return entries, err
+			return entries, false, err
 		}
 	}
 }
 
-// readSlots reads all slots at once. When one fails, the entries of the
-// others are as good as not received: the caller finds them pending.
+// readSlots reads all slots, each by a command of its own. When one fails, the
+// entries of the others are as good as not received: the caller finds them
+// pending.
 func (c *Client) readSlots(ctx context.Context, groups [][]string, block time.Duration, build readCommand) ([]wire.Entry, error) {
 	type result struct {
 		entries []wire.Entry

@@ -20,7 +20,7 @@ func lose(t *testing.T, g *redisstream.Group, isBlocked, gone func()) {
 	t.Helper()
 	done := make(chan error)
 	go func() {
-		_, err := g.Read(t.Context(), g.Streams(), 10, 20*time.Second)
+		_, _, err := g.Read(t.Context(), g.Streams(), 10, 20*time.Second)
 		done <- err
 	}()
 	isBlocked()
@@ -98,7 +98,7 @@ func TestLostGroupIsCreatedBeforeTheLowestUnsettledEntry(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
+	if _, _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
 		t.Fatalf("error %v, want ErrLost", err)
 	}
 	got := ids(read(t, g, 10))
@@ -127,7 +127,7 @@ func TestEntriesSettledWhileListedDoNotComeAgain(t *testing.T) {
 		}
 	}
 	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
+	if _, _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
 		t.Fatalf("error %v, want ErrLost", err)
 	}
 	if got := read(t, g, 10); len(got) > 0 {
@@ -142,7 +142,7 @@ func TestEveryCommandNoticesTheLoss(t *testing.T) {
 	e := read(t, g, 1)[0]
 	ref := []wire.Ref{e.Ref()}
 	for name, call := range map[string]func() error{
-		"read": func() error { _, err := g.Read(t.Context(), []string{s1, s2}, 10, time.Second); return err },
+		"read": func() error { _, _, err := g.Read(t.Context(), []string{s1, s2}, 10, time.Second); return err },
 		"own":  func() error { _, err := g.Own(t.Context(), s1, wire.ID{}, 10); return err },
 		"reclaim": func() error {
 			_, err := g.Reclaim(t.Context(), s1, time.Hour, wire.ID{}, 10)
@@ -177,7 +177,7 @@ func TestStreamThatBeganAnewIsReadFromItsBeginning(t *testing.T) {
 	}
 	server.Do("DEL", s1)
 	want := add(t, c, s1, 2)
-	if _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
+	if _, _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
 		t.Fatalf("error %v, want ErrLost", err)
 	}
 	if got := ids(read(t, g, 10)); !slices.Equal(got, want) {
@@ -234,7 +234,7 @@ func TestUnblockedWithoutALossChangesNothing(t *testing.T) {
 func comeAgain(t *testing.T, server *redistest.Server, g *redisstream.Group, first wire.ID, count int) {
 	t.Helper()
 	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := g.Read(t.Context(), g.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+	if _, _, err := g.Read(t.Context(), g.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
 		t.Fatalf("read: %v", err)
 	}
 	if got := read(t, g, 10); len(got) != count || got[0].ID != first {
@@ -291,7 +291,7 @@ func TestAGroupThatAnotherMadeAgainIsEnteredAnew(t *testing.T) {
 	c, server := start(t)
 	a, b := group(t, c, "a"), group(t, c, "b")
 	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := a.Read(t.Context(), a.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+	if _, _, err := a.Read(t.Context(), a.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
 		t.Fatalf("read: %v", err)
 	}
 	redisstream.MakeLookDue(b)
@@ -310,7 +310,7 @@ func TestAGroupThatAnotherMadeAgainIsEnteredAnew(t *testing.T) {
 func TestOneThatMakesAGroupAgainWhenItStartsIsNotAlone(t *testing.T) {
 	c, server := start(t)
 	a := group(t, c, "a")
-	if _, err := a.Read(t.Context(), a.Streams(), 10, 10*time.Millisecond); err != nil { // looks, so that the group is known
+	if _, _, err := a.Read(t.Context(), a.Streams(), 10, 10*time.Millisecond); err != nil { // looks, so that the group is known
 		t.Fatal(err)
 	}
 	server.Do("XGROUP", "DESTROY", s1, "g")
@@ -338,7 +338,7 @@ func TestANewConsumerDoesNotReplay(t *testing.T) {
 	}
 	second := group(t, c, "second")
 	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := second.Read(t.Context(), second.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+	if _, _, err := second.Read(t.Context(), second.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
 		t.Fatalf("read: %v", err)
 	}
 	want := add(t, c, s1, 1)
@@ -359,7 +359,7 @@ func TestASettlementUnderWayDoesNotMoveTheGroup(t *testing.T) {
 		server.Do("XACK", s1, "g", id.String()) // the answer is still on its way
 	}
 	server.Do("XGROUP", "DESTROY", s2, "g")
-	if _, err := g.Read(t.Context(), g.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
+	if _, _, err := g.Read(t.Context(), g.Streams(), 10, 10*time.Millisecond); !errors.Is(err, delivery.ErrLost) {
 		t.Fatalf("read: %v", err)
 	}
 	if got := read(t, g, 10); len(got) != 0 {

@@ -27,13 +27,13 @@ const (
 
 // Read reads new entries. See [delivery.Transport]. Keys that turn out to
 // hold no stream are set aside, and the others read.
-func (g *Group) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, error) {
+func (g *Group) Read(ctx context.Context, streams []string, count int, block time.Duration) ([]wire.Entry, bool, error) {
 	if err := g.resolveIfDue(ctx); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for {
 		names := slices.DeleteFunc(slices.Clone(streams), func(s string) bool { return !g.subscribed(s) })
-		entries, err := g.c.readStreams(ctx, names, block, func(streams []string, block time.Duration) rueidis.Completed {
+		entries, atOnce, err := g.c.readStreams(ctx, names, block, func(streams []string, block time.Duration) rueidis.Completed {
 			read := g.c.rc.B().Xreadgroup().Group(g.cfg.Group, g.cfg.Consumer).Count(int64(count))
 			ids := slices.Repeat([]string{">"}, len(streams))
 			if block > 0 {
@@ -46,15 +46,15 @@ func (g *Group) Read(ctx context.Context, streams []string, count int, block tim
 			g.countLostAcks(ctx, entries)
 			g.handedOut(entries)
 			if err := g.resolveRetriesOf(ctx, entries); err != nil || !g.movedElsewhere() {
-				return entries, err
+				return entries, atOnce, err
 			}
 			// A failover may go by without a call that fails. What this
 			// consumer has settled may be pending there.
-			return entries, fmt.Errorf("read group %s: another server answers: %w", g.cfg.Group, delivery.ErrLost)
+			return entries, atOnce, fmt.Errorf("read group %s: another server answers: %w", g.cfg.Group, delivery.ErrLost)
 		}
 		err = g.failure(ctx, "read group "+g.cfg.Group, err, names...)
 		if ClassOf(err) != WrongType || !slices.ContainsFunc(names, func(s string) bool { return !g.subscribed(s) }) {
-			return nil, err
+			return nil, false, err
 		}
 	}
 }

@@ -58,12 +58,12 @@ func TestTrapG3ListingOwnEntriesRestartsNoLease(t *testing.T) {
 func TestTrapG8EmptyReadIsNoErrorAndTheNextEntryComesAtOnce(t *testing.T) {
 	c, server := start(t)
 	g := group(t, c, "a")
-	if entries, err := g.Read(t.Context(), g.Streams(), 10, 20*time.Millisecond); err != nil || len(entries) != 0 {
+	if entries, _, err := g.Read(t.Context(), g.Streams(), 10, 20*time.Millisecond); err != nil || len(entries) != 0 {
 		t.Fatalf("empty read: %v, %v", entries, err)
 	}
 	done := make(chan []wire.Entry)
 	go func() {
-		entries, err := g.Read(t.Context(), g.Streams(), 10, 20*time.Second)
+		entries, _, err := g.Read(t.Context(), g.Streams(), 10, 20*time.Second)
 		if err != nil {
 			t.Error(err)
 		}
@@ -200,7 +200,7 @@ func TestTrapS13OneLostGroupStarvesNoOtherStream(t *testing.T) {
 	g := group(t, c, "a")
 	want := add(t, c, s2, 3)
 	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
+	if _, _, err := g.Read(t.Context(), g.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
 		t.Fatalf("error %v", err)
 	}
 	if got := ids(read(t, g, 10)); !slices.Equal(got, want) {
@@ -248,7 +248,7 @@ func TestTrapS24ConsumingWaitsForReplicas(t *testing.T) {
 	g := group(t, c, "a")
 	entries := read(t, g, 1)
 	server.Do("CONFIG", "SET", "min-replicas-to-write", "1")
-	_, readErr := g.Read(t.Context(), g.Streams(), 10, 0)
+	_, _, readErr := g.Read(t.Context(), g.Streams(), 10, 0)
 	_, sweepErr := g.Reclaim(t.Context(), s1, time.Second, wire.ID{}, 10)
 	for what, err := range map[string]error{"read": readErr, "sweep": sweepErr, "ack": g.Ack(t.Context(), refs(entries))} {
 		if redisstream.ClassOf(err) != redisstream.NoReplicas || errors.Is(err, delivery.ErrLost) {
@@ -319,7 +319,7 @@ func TestLostGroupRepeatsWhatWasNotSettledAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Do("XGROUP", "DESTROY", s1, "g")
-	if _, err := g.Read(t.Context(), g.Streams(), 100, 0); !errors.Is(err, delivery.ErrLost) {
+	if _, _, err := g.Read(t.Context(), g.Streams(), 100, 0); !errors.Is(err, delivery.ErrLost) {
 		t.Fatalf("error %v", err)
 	}
 	if got := idsOf(t, g); !slices.Equal(got, ids[4:]) {
