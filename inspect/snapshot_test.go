@@ -328,10 +328,10 @@ func TestSnapshotFailsWhereNothingAnswers(t *testing.T) {
 	}
 }
 
-// A cluster is looked at as a whole: streams are on several of its nodes.
-func TestSnapshotOfACluster(t *testing.T) {
+// openCluster starts two masters that share the slots.
+func openCluster(t *testing.T) (i *inspect.Inspector, nodes [2]*redistest.Server) {
+	t.Helper()
 	var bus [2]string
-	var nodes [2]*redistest.Server
 	for n := range nodes {
 		port, err := redistest.FreePort()
 		if err != nil {
@@ -350,6 +350,20 @@ func TestSnapshotOfACluster(t *testing.T) {
 			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:2")
 		})
 	}
+	i, err := inspect.Open(t.Context(), freshet.Config{URL: nodes[0].URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // the library looks at the cluster's map a second later
+		i.Close()
+		time.Sleep(1100 * time.Millisecond)
+	})
+	return i, nodes
+}
+
+// A cluster is looked at as a whole: streams are on several of its nodes.
+func TestSnapshotOfACluster(t *testing.T) {
+	i, nodes := openCluster(t)
 	filled := map[string]int{}
 	for _, stream := range []string{users, deleted, consumed, "credit-events", "acknowledgments"} {
 		for n, node := range nodes {
@@ -359,14 +373,6 @@ func TestSnapshotOfACluster(t *testing.T) {
 			}
 		}
 	}
-	i, err := inspect.Open(t.Context(), freshet.Config{URL: nodes[0].URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { // the library looks at the cluster's map a second later
-		i.Close()
-		time.Sleep(1100 * time.Millisecond)
-	})
 	s := snapshot(t, i, inspect.SnapshotConfig{})
 	for stream := range filled {
 		if g := groupOf(t, s, stream); g.Lag.N != 7 || len(s.Problems) > 0 {

@@ -108,6 +108,7 @@ type source struct {
 	end    wire.ID      // last entry at the start, where an ExitAtEnd ends
 	queue  []wire.Entry // read and not yet shown
 	behind bool         // the stream may have more that is there already
+	known  wire.ID      // what comes to the stream is after it
 }
 
 // tail is one run of [Inspector.Tail].
@@ -122,6 +123,7 @@ type tail struct {
 	refused  map[string]bool // keys that are no streams, once reported
 	resolved time.Time       // when the sources were looked for
 	heads    heads
+	seen     wire.ID // the greatest id read of any stream
 	shown    int
 	decoder  wire.Decoder
 }
@@ -136,7 +138,7 @@ func (t *tail) run(ctx context.Context) error {
 			}
 		}
 		switch {
-		case slices.ContainsFunc(t.sources, starved):
+		case slices.ContainsFunc(t.sources, t.starved):
 			if err := t.read(ctx, 0); err != nil {
 				return err
 			}
@@ -155,8 +157,17 @@ func (t *tail) run(ctx context.Context) error {
 	return nil
 }
 
-// starved tells whether the merge has to wait for the stream.
-func starved(s *source) bool { return s.behind && len(s.queue) == 0 }
+// starved tells whether the merge has to wait for the stream: it has more that
+// is there already, or may by now have some that is older than what is next.
+func (t *tail) starved(s *source) bool {
+	switch {
+	case len(s.queue) > 0:
+		return false
+	case s.behind || t.cfg.ExitAtEnd || len(t.heads) == 0:
+		return s.behind
+	}
+	return s.known.Compare(t.heads[0].queue[0].ID) < 0
+}
 
 // resolve looks for streams that the tail does not know yet, and forgets
 // those that are gone.
@@ -218,8 +229,9 @@ func (t *tail) open(ctx context.Context, stream string, first bool) (*source, er
 	return s, nil
 }
 
-// read asks for the next entries of all streams that have none in the merge,
-// at one time, so that what they lack is younger than what the others have.
+// read asks for the next entries of all streams that have none in the merge.
+// Where they were looked at at one moment, what they lack is younger than what
+// the others have; else it is than what had been read before.
 func (t *tail) read(ctx context.Context, block time.Duration) error {
 	var asked []*source
 	var positions []redisstream.Position
@@ -233,10 +245,15 @@ func (t *tail) read(ctx context.Context, block time.Duration) error {
 		return sleep(ctx, block)
 	}
 	pages := make(map[string][]wire.Entry)
+	known := t.seen
 	err := t.reconnecting(ctx, func(ctx context.Context) error {
-		entries, _, err := t.client.ReadAfter(ctx, positions, tailPage, block)
+		entries, atOnce, err := t.client.ReadAfter(ctx, positions, tailPage, block)
 		for _, e := range entries {
 			pages[e.Stream] = append(pages[e.Stream], e)
+			t.seen = later(t.seen, e.ID)
+		}
+		if atOnce {
+			known = t.seen
 		}
 		return err
 	})
@@ -244,14 +261,15 @@ func (t *tail) read(ctx context.Context, block time.Duration) error {
 		return err
 	}
 	for _, s := range asked {
-		t.take(s, pages[s.stream])
+		t.take(s, pages[s.stream], known)
 	}
 	return nil
 }
 
 // take puts a page of a stream into the merge.
-func (t *tail) take(s *source, page []wire.Entry) {
+func (t *tail) take(s *source, page []wire.Entry, known wire.ID) {
 	s.behind = len(page) == tailPage
+	s.known = known
 	if t.cfg.ExitAtEnd {
 		beyond := slices.IndexFunc(page, func(e wire.Entry) bool { return e.ID.Compare(s.end) > 0 })
 		if beyond >= 0 {
@@ -262,8 +280,16 @@ func (t *tail) take(s *source, page []wire.Entry) {
 		return
 	}
 	s.after = page[len(page)-1].ID
+	s.known = later(s.known, s.after)
 	s.queue = page
 	heap.Push(&t.heads, s)
+}
+
+func later(a, b wire.ID) wire.ID {
+	if a.Compare(b) < 0 {
+		return b
+	}
+	return a
 }
 
 // emit shows the oldest entry of the merge, and says when that was the last.

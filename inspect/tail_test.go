@@ -167,6 +167,45 @@ func TestTailMergesStreamsById(t *testing.T) {
 	}
 }
 
+// What comes to a stream after its node has answered is shown before what
+// another node finds later.
+func TestTailOfAClusterShowsInOrder(t *testing.T) {
+	i, nodes := openCluster(t)
+	var on [2]string // a stream of each node
+	for _, stream := range []string{users, deleted, consumed, "credit-events"} {
+		for n, node := range nodes {
+			if node.Do("EXISTS", stream) == int64(0) {
+				on[n] = stream
+			}
+		}
+	}
+	var want []string
+	publish := func(n int) {
+		for len(want) > 0 && uint64(time.Now().UnixMilli()) <= parse(t, want[len(want)-1]).Ms {
+			time.Sleep(100 * time.Microsecond) // ids of one millisecond may be in any order
+		}
+		want = append(want, add(t, nodes[n], on[n], "*", 1))
+	}
+	blocked := func(node, n int) {
+		t.Helper()
+		info := fmt.Sprintf("blocked_clients:%d\r\n", n)
+		eventually(t, info, func() bool { return strings.Contains(nodes[node].Do("INFO", "clients").(string), info) })
+	}
+	f := follow(t, i, inspect.TailConfig{Patterns: on[:]})
+	for range 20 {
+		blocked(0, 1)
+		blocked(1, 1)
+		publish(0)
+		blocked(0, 0) // its part of the read is over
+		publish(0)
+		publish(1)
+		eventually(t, "all are shown", func() bool { return len(f.ids()) == len(want) })
+	}
+	if got := f.ids(); !slices.Equal(got, want) {
+		t.Errorf("shown %v, want %v", got, want)
+	}
+}
+
 func parse(t *testing.T, id string) wire.ID {
 	t.Helper()
 	parsed, err := wire.ParseID(id)
