@@ -100,16 +100,28 @@ func (t *trial) noneLost(server server, group string, l *load, j *journal) stand
 // inOrder checks that the first effects of each entity's events came in the
 // order of their entries.
 func (t *trial) inOrder(j *journal) {
-	last := map[string]string{}
+	last := map[string]record{}
 	seen := map[string]bool{}
 	for _, r := range j.effects() {
 		if seen[r.Identity] {
 			continue
 		}
 		seen[r.Identity] = true
-		t.check(last[r.Entity] == "" || compareIDs(r.Entry, last[r.Entity]) > 0, "%s: %s after %s", r.Entity, r.Entry, last[r.Entity])
-		last[r.Entity] = r.Entry
+		before, is := last[r.Entity]
+		t.check(!is || inOrder(before, r), "%s: %s of %s after %s of %s", r.Entity, r.Entry, r.Stream, before.Entry, before.Stream)
+		last[r.Entity] = r
 	}
+}
+
+// inOrder tells whether an effect may come after another of its entity. Within
+// a millisecond there is no order over streams.
+func inOrder(before, r record) bool {
+	if r.Stream == before.Stream {
+		return compareIDs(r.Entry, before.Entry) > 0
+	}
+	ms, _ := splitID(r.Entry)
+	earlier, _ := splitID(before.Entry)
+	return ms >= earlier
 }
 
 // longestGap returns the longest time between two neighbours.

@@ -27,6 +27,11 @@ var clusterFaults = []fault{
 // nodeTimeout is how long a node is silent before it is taken for dead.
 const nodeTimeout = 2 * time.Second
 
+// closeTogether is of how many users the load of a cluster is. A read of both
+// streams is a command to each shard, and may take some time: that the order
+// holds shows where an entity's events come within it.
+const closeTogether = 2
+
 // shardLost harms the master of the one stream and not that of the other. A
 // consumer of both waits for the one that has failed, because it keeps the
 // order over both; one that reads the other alone must not notice.
@@ -34,7 +39,7 @@ func shardLost(t *trial, atMost time.Duration, harm, mend func(*redistest.Server
 	c := t.cluster()
 	broken, whole := loadStreams[0], loadStreams[1]
 	l := t.load(c.url)
-	l.timeout = time.Second
+	l.timeout, l.entities = time.Second, closeTogether
 	both := t.consume(c.url, freshet.ConsumerConfig{Group: group}, nil)
 	apart := t.consume(c.url, freshet.ConsumerConfig{Group: "apart", Streams: []string{whole}}, nil)
 	stop := t.start(l, 200)
@@ -72,6 +77,7 @@ func shardLost(t *trial, atMost time.Duration, harm, mend func(*redistest.Server
 	both.stop()
 	apart.stop()
 	t.account(c, group, l, &both.journal)
+	t.inOrder(&both.journal)
 	t.unreplicated(200, rounds)
 	t.check(both.Stats().LostUnread == 0, "%d entries counted as trimmed, none were", both.Stats().LostUnread)
 	t.check(longest <= time.Second, "a consumer of the other shard waited for %v", longest)
@@ -96,6 +102,7 @@ func gaps(c *consumer, stream string, since time.Time) (published, handled time.
 func resharded(t *trial) {
 	c := t.cluster()
 	l := t.load(c.url)
+	l.entities = closeTogether
 	consumer := t.consume(c.url, freshet.ConsumerConfig{Group: group}, nil)
 	stop := t.start(l, 200)
 	t.steady(&consumer.journal, 50)

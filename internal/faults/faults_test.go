@@ -75,7 +75,10 @@ func TestAccountKnowsEveryPlaceOfAnEvent(t *testing.T) {
 
 func TestOrderOfEffects(t *testing.T) {
 	effect := func(identity, entry string) record {
-		return record{Effect: true, Identity: identity, Entity: "acme/u", Entry: entry}
+		return record{Effect: true, Identity: identity, Entity: "acme/u", Stream: "s", Entry: entry}
+	}
+	other := func(identity, entry string) record {
+		return record{Effect: true, Identity: identity, Entity: "acme/u", Stream: "other", Entry: entry}
 	}
 	for _, tt := range []struct {
 		records []record
@@ -83,6 +86,9 @@ func TestOrderOfEffects(t *testing.T) {
 	}{
 		{[]record{effect("a", "9-0"), effect("b", "10-0"), effect("a", "9-0")}, 0}, // repeated, which is no disorder
 		{[]record{effect("b", "10-0"), effect("a", "9-0")}, 1},
+		{[]record{effect("b", "10-0"), other("a", "9-0")}, 1},
+		{[]record{effect("b", "10-1"), effect("a", "10-0")}, 1},
+		{[]record{effect("b", "10-0"), other("a", "10-0")}, 0}, // of one millisecond
 	} {
 		result := &trial{}
 		result.inOrder(&journal{records: tt.records})

@@ -63,7 +63,8 @@ func (l *load) next() freshet.Message {
 	l.n++
 	m := freshet.Message{Tenant: l.tenants[n%len(l.tenants)]}
 	user := fmt.Sprintf("user-%d", n/2%l.entities)
-	if n%4 < 3 {
+	round := n / (2 * l.entities) // shifts the type, so that each user's events are on both streams
+	if (n+round)%4 < 3 {
 		m.Payload = events.UserCreated{UserID: user, Email: canary, CreatedAt: time.Now()}
 	} else {
 		m.Payload = events.UserDeactivated{UserID: user, Email: canary}
