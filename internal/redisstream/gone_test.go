@@ -23,13 +23,13 @@ func TestGroupIsCreatedAgainWhereItWasThoughTheNewestEntryWasDeleted(t *testing.
 			t.Fatal(err)
 		}
 		redisstream.MakeLookDue(a)
-		if _, err := a.Read(t.Context(), a.Streams(), 10, 0); err != nil { // looks
+		if _, _, err := a.Read(t.Context(), a.Streams(), 10, 0); err != nil { // looks
 			t.Fatal(err)
 		}
 		server.Do("XDEL", s1, entries[4].String())
 		server.Do("XGROUP", "DESTROY", s1, "g")
 		if running {
-			if _, err := a.Read(t.Context(), a.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
+			if _, _, err := a.Read(t.Context(), a.Streams(), 10, 0); !errors.Is(err, delivery.ErrLost) {
 				t.Fatalf("read: %v", err)
 			}
 		} else {
@@ -69,7 +69,7 @@ func TestStreamThatVanishedWhileNobodyWasRunningIsCounted(t *testing.T) {
 		if n := b.Losses().Recreated; n != 1 {
 			t.Errorf("again %t: %d counted as created again", again, n)
 		}
-		got, err := b.Read(t.Context(), b.Streams(), 10, 0)
+		got, _, err := b.Read(t.Context(), b.Streams(), 10, 0)
 		if err != nil || len(got) != want {
 			t.Errorf("again %t: read %v, %v", again, got, err)
 		}
@@ -96,7 +96,7 @@ func TestAGroupIsCreatedAgainBehindWhatOthersSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	redisstream.MakeLookDue(a)
-	if _, err := a.Read(t.Context(), a.Streams(), 10, 0); err != nil { // looks
+	if _, _, err := a.Read(t.Context(), a.Streams(), 10, 0); err != nil { // looks
 		t.Fatal(err)
 	}
 	want := add(t, c, s1, 1)
@@ -133,10 +133,10 @@ func TestOneThatWasRemovedForItsSilenceComesBackToTheSameGroup(t *testing.T) {
 		})
 		if len(streams) > 1 {
 			server.Do("XGROUP", "DESTROY", s2, "g") // so that its read fails, and all groups are looked at
-			_, _ = a.Read(t.Context(), streams, 10, 0)
+			_, _, _ = a.Read(t.Context(), streams, 10, 0)
 		}
 		redisstream.MakeLookDue(a)
-		if got, err := a.Read(t.Context(), streams, 10, 0); err != nil || len(got) > 0 {
+		if got, _, err := a.Read(t.Context(), streams, 10, 0); err != nil || len(got) > 0 {
 			t.Errorf("read %v, %v", got, err)
 		}
 		if at := groupInfo(t, server, s1, "last-delivered-id"); at != last.String() {

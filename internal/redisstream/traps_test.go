@@ -89,7 +89,7 @@ func TestTrapC7BlockedReadThatIsEndedByAnother(t *testing.T) {
 		}
 		ended := make(chan result, 1)
 		go func() {
-			entries, err := g.Read(t.Context(), g.Streams(), 10, time.Minute)
+			entries, _, err := g.Read(t.Context(), g.Streams(), 10, time.Minute)
 			ended <- result{entries, err}
 		}()
 		blocked(t, server, 1)
