@@ -14,7 +14,7 @@ import (
 
 // snapshot looks at the streams and their groups.
 func (x *examination) snapshot(ctx context.Context) error {
-	s, err := x.Snapshot(ctx, SnapshotConfig{Patterns: x.cfg.Patterns})
+	s, err := x.Snapshot(ctx, SnapshotConfig{Patterns: x.cfg.Patterns, Absent: true})
 	if err != nil {
 		x.d.Snapshot = &Snapshot{At: x.d.At}
 		return err
@@ -52,7 +52,9 @@ func (x *examination) groups(ctx context.Context) error {
 			x.consumers(m, g)
 		}
 	}
-	return errors.Join(x.losses(ctx), x.missing(ctx, byName), x.conflicts(ctx, byName))
+	err := errors.Join(x.losses(ctx), x.missing(ctx, byName), x.conflicts(ctx, byName))
+	x.redrivenToNone()
+	return err
 }
 
 // membership is a group on all the streams that it is on.
@@ -114,8 +116,12 @@ func (x *examination) served(m membership) {
 	}
 	if todo.streams > 0 {
 		f.Summary += fmt.Sprintf(": %s on %s", todo, countOf(int64(todo.streams), "stream"))
-		if !todo.oldest.IsZero() {
-			f.Evidence += fmt.Sprintf("; the oldest event that it has not settled is %s old", span(x.d.At.Sub(todo.oldest)))
+		switch age := span(x.d.At.Sub(todo.oldest)); {
+		case todo.oldest.IsZero():
+		case todo.redriven == 0:
+			f.Evidence += fmt.Sprintf("; the oldest event that it has not settled is %s old", age)
+		default:
+			f.Evidence += fmt.Sprintf("; redriven to it, of these: %d; the oldest has waited for %s", todo.redriven, age)
 		}
 	} else {
 		f.Summary += "; nothing waits"
@@ -123,12 +129,24 @@ func (x *examination) served(m membership) {
 	if overdue {
 		f.Severity = Critical
 	}
-	f.Advice = fmt.Sprintf("Start the application that consumes as %s, as it was configured; a group that is no longer wanted is removed with freshet groups delete", m.name)
-	if app, ok := strings.CutSuffix(m.name, "-copy"); ok && app != "" {
-		f.Advice = "Start freshet run again, with the copy and the streams that it had; a group that is no longer wanted is removed with freshet groups delete"
-		f.Command = x.freshet("run", "--app", app, "--replica", "sqlite://suite.db")
-	}
+	f.Advice, f.Command = x.starts(m.name)
+	f.Advice += "; a group that is no longer wanted is removed with freshet groups delete"
 	x.find(f)
+}
+
+// starts says what starts the consumer of a group.
+func (x *examination) starts(group string) (advice, command string) {
+	if app, ok := CopyOf(group); ok {
+		return "Start freshet run again, with the copy and the streams that it had", x.freshet("run", "--app", app, "--replica", "sqlite://suite.db")
+	}
+	return fmt.Sprintf("Start the application that consumes as %s, as it was configured", group), ""
+}
+
+// CopyOf returns the application whose copy a group is for, by the name that
+// freshet run gives it.
+func CopyOf(group string) (app string, ok bool) {
+	app, ok = strings.CutSuffix(group, "-copy")
+	return app, ok && app != ""
 }
 
 // overdueAfter is how long an event waits at most for a consumer that lives and
@@ -137,16 +155,22 @@ const overdueAfter = 10 * time.Second
 
 // behind looks at a group that somebody works for.
 func (x *examination) behind(g Group) {
-	if g.Oldest == nil {
+	since := g.WaitingSince()
+	if since.IsZero() {
 		return
 	}
-	todo, age := workOf(g), x.d.At.Sub(g.Oldest.At)
+	todo, age := workOf(g), x.d.At.Sub(since)
 	f := Finding{
-		Check: "lag", Severity: x.limits().LagAge.of(age), Subject: "group " + on(g), Since: g.Oldest.At,
+		Check: "lag", Severity: x.limits().LagAge.of(age), Subject: "group " + on(g), Since: since,
 		Summary:  fmt.Sprintf("%s is behind on %s: %s, the oldest for %s", g.Name, g.Stream, todo, span(age)),
-		Evidence: fmt.Sprintf("lag %s, pending %d, live consumers %d; the oldest that is not settled is %s", g.Lag, g.Pending, g.Live, g.Oldest.ID),
+		Evidence: fmt.Sprintf("lag %s, pending %d, redriven %d, live consumers %d", g.Lag, g.Pending, max(g.Redriven, 0), g.Live),
 		Advice:   "Start more consumers of the group; where the oldest is pending, see why it is not settled",
 		Command:  x.freshet("pending", g.Stream, g.Name),
+	}
+	if g.Oldest != nil {
+		f.Evidence += "; the oldest of the stream that is not settled is " + g.Oldest.ID
+	} else {
+		f.Command = x.freshet("pending", redisstream.RetryKey(g.Stream, g.Name), g.Name)
 	}
 	if g.Live == 0 && age > DefaultLiveWithin {
 		f.Check, f.Severity = "no_consumer", worse(Warning, f.Severity)
@@ -173,28 +197,30 @@ func (x *examination) unknownLag(g Group) {
 	})
 }
 
-// work is what groups have to do: entries that nobody has, and those that are
-// pending.
+// work is what groups have to do: entries that nobody has, those that are
+// pending, and those that were redriven.
 type work struct {
 	Count
-	streams int
-	oldest  time.Time // when the oldest was published; zero: none, or unknown
+	redriven int64 // of Count
+	streams  int
+	oldest   time.Time // when the oldest was published, or redriven; zero: none, or unknown
 }
 
 func workOf(groups ...Group) work {
 	var w work
 	for _, g := range groups {
-		todo := g.Waiting()
-		if todo.N == 0 && todo.Known() && g.Oldest == nil {
+		todo, since := g.Waiting(), g.WaitingSince()
+		if todo.N == 0 && todo.Known() && since.IsZero() {
 			continue
 		}
 		w.N += todo.N
+		w.redriven += max(g.Redriven, 0)
 		w.streams++
 		if !todo.Known() {
 			w.Unknown = todo.Unknown
 		}
-		if g.Oldest != nil && (w.oldest.IsZero() || g.Oldest.At.Before(w.oldest)) {
-			w.oldest = g.Oldest.At
+		if !since.IsZero() && (w.oldest.IsZero() || since.Before(w.oldest)) {
+			w.oldest = since
 		}
 	}
 	return w

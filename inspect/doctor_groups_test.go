@@ -345,3 +345,56 @@ func TestDoctorTenantFilterConflict(t *testing.T) {
 	s.Do("XGROUP", "CREATECONSUMER", users, "crm", "crm-host-17-abcdefg2")
 	nothing(t, s.URL(), inspect.DiagnoseConfig{})
 }
+
+// What was redriven waits like everything else.
+func TestDoctorNoConsumerAndRedrivenEventsWait(t *testing.T) {
+	s := busy(t, "crm-copy")
+	s.Do("XGROUP", "DELCONSUMER", users, "crm-copy", "c-1")
+	ago := fmt.Sprintf("%d-0", time.Now().Add(-3*time.Hour).UnixMilli())
+	add(t, s, "{"+users+"}:retry:crm-copy", ago, 1)
+	d := diagnose(t, s.URL(), inspect.DiagnoseConfig{Checks: []string{"no_consumer"}})
+	f := found(t, d, "no_consumer")
+	if f.Severity != inspect.Critical || f.Summary != "crm-copy has no consumer: 1 event waits on 1 stream" || d.At.Sub(f.Since).Round(time.Minute) != 3*time.Hour ||
+		!strings.Contains(f.Evidence, "redriven to it, of these: 1; the oldest has waited for 3 h") || !strings.HasPrefix(f.Command, "freshet run --app crm ") {
+		t.Errorf("%+v", f)
+	}
+	s.Do("XGROUP", "CREATECONSUMER", users, "crm-copy", "c-2") // which does not take it
+	if f := found(t, diagnose(t, s.URL(), inspect.DiagnoseConfig{}), "lag"); f.Severity != inspect.Critical || !strings.Contains(f.Evidence, "redriven 1") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// A group that is not there has what was redriven to it waiting all the same.
+func TestDoctorRedrivenToAGroupThatIsMissing(t *testing.T) {
+	s := busy(t, "crm")
+	retries := "{" + users + "}:retry:billing"
+	add(t, s, retries, fmt.Sprintf("%d-0", time.Now().Add(-3*time.Hour).UnixMilli()), 1)
+	add(t, s, "{elsewhere}:retry:billing", "*", 1) // no stream of the suite
+	f := found(t, diagnose(t, s.URL(), inspect.DiagnoseConfig{}), "group_missing")
+	if f.Severity != inspect.Critical || f.Subject != "group billing on "+users || f.Summary != "billing does not exist on "+users+", and 1 event was redriven to it" ||
+		!strings.Contains(f.Evidence, "the oldest 3 h") {
+		t.Errorf("%+v", f)
+	}
+	found(t, diagnose(t, s.URL(), inspect.DiagnoseConfig{Patterns: []string{users}}), "group_missing")
+
+	// One that is known to have been there is one finding.
+	s.Do("HSET", "{"+users+"}:state:billing", "at", "7-0", "pending", "")
+	f = found(t, diagnose(t, s.URL(), inspect.DiagnoseConfig{}), "group_missing")
+	if f.Severity != inspect.Critical || f.Fix == nil || !strings.Contains(f.Evidence, retries) {
+		t.Errorf("%+v", f)
+	}
+	s.Do("DEL", retries)
+	if f = found(t, diagnose(t, s.URL(), inspect.DiagnoseConfig{}), "group_missing"); f.Severity != inspect.Warning {
+		t.Errorf("%+v", f)
+	}
+}
+
+// Where the whole stream has gone, so has the group.
+func TestDoctorRedrivenToAStreamThatIsGone(t *testing.T) {
+	s := busy(t, "crm")
+	add(t, s, "{"+deleted+"}:retry:crm", "*", 1)
+	d := diagnose(t, s.URL(), inspect.DiagnoseConfig{})
+	if f := found(t, d, "group_missing"); f.Subject != "group crm on "+deleted {
+		t.Errorf("%+v", f)
+	}
+}

@@ -58,6 +58,32 @@ func (x *examination) missing(ctx context.Context, byName map[string][]Group) er
 	return nil
 }
 
+// redrivenToNone looks at what was redriven to groups that are not there. Of
+// those that are known to be missing it is one reason more to mend that.
+func (x *examination) redrivenToNone() {
+	for _, g := range x.d.Snapshot.Absent {
+		retries := redisstream.RetryKey(g.Stream, g.Name)
+		todo := workOf(g)
+		evidence := fmt.Sprintf("redriven to it, on %s: %d", retries, g.Redriven)
+		if !todo.oldest.IsZero() {
+			evidence += fmt.Sprintf(", the oldest %s ago", span(x.d.At.Sub(todo.oldest)))
+		}
+		f := Finding{
+			Check: "group_missing", Severity: Critical, Subject: "group " + on(g), Since: todo.oldest,
+			Summary:  fmt.Sprintf("%s does not exist on %s, and %s redriven to it", g.Name, g.Stream, countOf(g.Redriven, "event")+plural(g.Redriven, " was", " were")),
+			Evidence: evidence,
+		}
+		if n := slices.IndexFunc(x.d.Findings, func(known Finding) bool { return known.Check == f.Check && known.Subject == f.Subject }); n >= 0 {
+			x.d.Findings[n].Severity = Critical
+			x.d.Findings[n].Evidence += "; " + evidence
+			continue
+		}
+		f.Advice, f.Command = x.starts(g.Name)
+		f.Advice += "; where the group is no longer wanted, delete what waits for it: " + x.redis("", "DEL", retries)
+		x.find(f)
+	}
+}
+
 // after is the least id above one, where a group begins that has settled
 // everything up to it.
 func after(id wire.ID) string {

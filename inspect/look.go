@@ -30,7 +30,10 @@ func (i *Inspector) Snapshot(ctx context.Context, cfg SnapshotConfig) (*Snapshot
 		liveWithin: cmp.Or(cfg.LiveWithin, DefaultLiveWithin),
 		countTo:    min(cmp.Or(max(cfg.CountTo, 0), 1000), 100_000),
 	}
-	steps := []func(context.Context) error{l.clock, l.find(cfg.Patterns), l.streams, l.consumers, l.pending, l.unread, l.deadLetters, l.losses}
+	steps := []func(context.Context) error{l.clock, l.find(cfg.Patterns), l.streams, l.consumers, l.pending, l.unread, l.deadLetters, l.redriven, l.losses}
+	if cfg.Absent {
+		steps = append(steps, l.absent(patternsOr(cfg.Patterns)))
+	}
 	for _, step := range steps {
 		err := step(ctx)
 		if ctx.Err() != nil {
@@ -293,22 +296,21 @@ func (l *look) pending(ctx context.Context) error {
 	return nil
 }
 
-// deadLetters counts what the group could not handle, and what of it was given
-// back to it.
+// deadLetters counts what each group could not handle.
 func (l *look) deadLetters(ctx context.Context) error {
-	dead, retries := make([]string, len(l.groups)), make([]string, len(l.groups))
-	for n, g := range l.groups {
-		dead[n], retries[n] = redisstream.DeadLetterKey(g.Stream, g.Name), redisstream.RetryKey(g.Stream, g.Name)
-	}
-	for n, reply := range l.client.EntryCounts(ctx, retries) {
-		if !l.failed("redriven entries", l.groups[n], reply.Err) {
-			l.groups[n].Redriven = reply.Value
-		}
+	l.countDeadLetters(ctx, l.groups)
+	return nil
+}
+
+func (l *look) countDeadLetters(ctx context.Context, groups []*groupLook) {
+	dead := make([]string, len(groups))
+	for n, g := range groups {
+		dead[n] = redisstream.DeadLetterKey(g.Stream, g.Name)
 	}
 	var filled []*groupLook
 	var keys []string
 	for n, reply := range l.client.EntryCounts(ctx, dead) {
-		g := l.groups[n]
+		g := groups[n]
 		if l.failed("dead letters", g, reply.Err) {
 			continue
 		}
@@ -321,7 +323,77 @@ func (l *look) deadLetters(ctx context.Context) error {
 			filled[n].LastDeadAt = timeAt(reply.Value.IDs[0], l.s.At)
 		}
 	}
+}
+
+// redriven counts what was given to each group alone once more.
+func (l *look) redriven(ctx context.Context) error {
+	l.countRedriven(ctx, l.groups)
 	return nil
+}
+
+func (l *look) countRedriven(ctx context.Context, groups []*groupLook) {
+	keys := make([]string, len(groups))
+	for n, g := range groups {
+		keys[n] = redisstream.RetryKey(g.Stream, g.Name)
+	}
+	var filled []*groupLook
+	var from []redisstream.Position
+	for n, reply := range l.client.EntryCounts(ctx, keys) {
+		g := groups[n]
+		if l.failed("redriven entries", g, reply.Err) {
+			continue
+		}
+		if g.Redriven = reply.Value; reply.Value > 0 {
+			filled, from = append(filled, g), append(from, redisstream.Position{Stream: keys[n]})
+		}
+	}
+	for n, reply := range l.client.IDsAfter(ctx, from, 1) {
+		if !l.failed("oldest redriven entry", filled[n], reply.Err) && len(reply.Value.IDs) > 0 {
+			filled[n].RedrivenAt = timeAt(reply.Value.IDs[0], l.s.At)
+		}
+	}
+}
+
+const noSuchGroup = "there is no such group on the stream"
+
+// absent looks for groups that are not on their stream and for which redriven
+// entries wait.
+func (l *look) absent(patterns []string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		refs, err := l.client.RetriedGroups(ctx)
+		if err != nil {
+			if redisstream.ClassOf(err) == redisstream.Unreachable {
+				return err
+			}
+			l.problem("redriven entries of groups that do not exist", "", "", err)
+			return nil
+		}
+		var groups []*groupLook
+		for _, r := range refs {
+			if redisstream.Matches(patterns, r.Stream) && !l.mayHave(r) {
+				groups = append(groups, &groupLook{Group: Group{
+					Stream: r.Stream, Name: r.Group, Lag: Count{Unknown: noSuchGroup}, Read: -1, DeadLetters: -1, Redriven: -1,
+				}})
+			}
+		}
+		l.countDeadLetters(ctx, groups)
+		l.countRedriven(ctx, groups)
+		for _, g := range groups {
+			if g.Redriven > 0 {
+				l.s.Absent = append(l.s.Absent, g.Group)
+			}
+		}
+		return nil
+	}
+}
+
+// mayHave tells whether a group is on its stream, or that is not known.
+func (l *look) mayHave(r redisstream.GroupRef) bool {
+	at := slices.IndexFunc(l.infos, func(s *streamLook) bool { return s.Key == r.Stream })
+	if at < 0 {
+		return !slices.Contains(l.s.Missing, r.Stream) && slices.Contains(l.keys, r.Stream)
+	}
+	return l.infos[at].GroupsUnknown != "" || slices.ContainsFunc(l.infos[at].groups, func(g *groupLook) bool { return g.Name == r.Group && !g.gone })
 }
 
 // losses finds what was removed before a group read it: by the server's

@@ -76,7 +76,7 @@ func settled(before, after *Group, in int64, unknown string) (int64, string) {
 	if before == nil {
 		return 0, cmp.Or(unknown, "the group is new")
 	}
-	was, is := before.Waiting(), after.Waiting()
+	was, is := before.unsettled(), after.unsettled()
 	if unknown = cmp.Or(unknown, was.Unknown, is.Unknown); unknown != "" {
 		return 0, unknown
 	}

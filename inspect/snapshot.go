@@ -19,6 +19,10 @@ type SnapshotConfig struct {
 	// CountTo is up to how many entries of a group's lag are counted where the
 	// server's own number cannot be relied on; default 1000, at most 100,000.
 	CountTo int64
+
+	// Absent has groups looked for that are not on their stream and for which
+	// redriven entries wait, by the names of all keys.
+	Absent bool
 }
 
 // DefaultLiveWithin is how recently a live consumer has asked for something,
@@ -34,6 +38,7 @@ type Snapshot struct {
 	At       time.Time // by the server's clock
 	Streams  []Stream  // those that exist, by key
 	Missing  []string  // keys that were named, or are the catalogue's, and do not exist
+	Absent   []Group   // groups that do not exist, and for which redriven entries wait; see [SnapshotConfig]
 	Problems []Problem // what could not be looked at
 }
 
@@ -105,7 +110,8 @@ type Group struct {
 
 	DeadLetters int64     // of the group from this stream; -1: unknown
 	LastDeadAt  time.Time // when the newest of them was put there; zero: none
-	Redriven    int64     // dead letters that were given back to the group and are not settled; -1: unknown
+	Redriven    int64     // entries that were given to the group alone once more, by a redrive or a replay, and are not settled; -1: unknown
+	RedrivenAt  time.Time // when the oldest of them was; zero: none, or unknown
 	LostUnread  int64     // entries known to have been removed before the group read them; there may be more
 }
 
@@ -115,24 +121,44 @@ func (g *Group) Unserved() bool {
 	return g.Live == 0 && (g.Dead == 0 || !g.Waiting().Within(0))
 }
 
-// Waiting is what the group has not settled: Lag and Pending.
+// Waiting is what the group has not settled: Lag, Pending and Redriven.
 func (g *Group) Waiting() Count {
+	n := g.unsettled()
+	n.N += max(g.Redriven, 0)
+	n.AtLeast = n.Unknown != "" && n.N > 0
+	return n
+}
+
+// unsettled is what the group has not settled of the stream itself.
+func (g *Group) unsettled() Count {
 	n := g.Lag
 	n.N += g.Pending
 	n.AtLeast = n.Unknown != "" && n.N > 0
 	return n
 }
 
-// OldestAge is how old the oldest entry is that the group has not settled; 0
-// when it has settled everything. known is false when that cannot be told.
+// WaitingSince is when the oldest of what the group has not settled was
+// published or, if that is earlier, redriven; zero when it has settled
+// everything, as far as that is known.
+func (g *Group) WaitingSince() time.Time {
+	if g.Oldest != nil && (g.RedrivenAt.IsZero() || g.Oldest.At.Before(g.RedrivenAt)) {
+		return g.Oldest.At
+	}
+	return g.RedrivenAt
+}
+
+// OldestAge is for how long the oldest entry has waited that the group has not
+// settled: since it was published, or redriven; 0 when it has settled
+// everything. known is false when that cannot be told.
 func (s *Snapshot) OldestAge(g *Group) (age time.Duration, known bool) {
+	since := g.WaitingSince()
 	switch {
 	case g.OldestUnknown != "":
 		return 0, false
-	case g.Oldest == nil:
+	case since.IsZero():
 		return 0, true
 	}
-	return s.At.Sub(g.Oldest.At), true
+	return s.At.Sub(since), true
 }
 
 // Consumer is a consumer of a group on a stream.

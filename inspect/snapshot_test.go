@@ -197,7 +197,7 @@ func TestSnapshotOfDeadLetters(t *testing.T) {
 	letter.put(t, server)
 	letter.as = minutesAgo(5)
 	letter.put(t, server)
-	add(t, server, "{"+users+"}:retry:g", "*", 1)
+	add(t, server, "{"+users+"}:retry:g", minutesAgo(7), 1)
 	do(t, server, "HSET", "{"+users+"}:state:g", "at", "0-0", "pending", "", "total", "3")
 	s := snapshot(t, i, inspect.SnapshotConfig{})
 	g := groupOf(t, s, users)
@@ -205,6 +205,10 @@ func TestSnapshotOfDeadLetters(t *testing.T) {
 		t.Errorf("%+v", g)
 	}
 	aged(t, "the newest", g.LastDeadAt, s.At, 5)
+	aged(t, "the oldest redriven", g.RedrivenAt, s.At, 7)
+	if age, known := s.OldestAge(&g); !known || age != s.At.Sub(g.RedrivenAt) || g.Waiting().N != 1 {
+		t.Errorf("what is redriven waits: for %v, %v, %+v", age, known, g.Waiting())
+	}
 	if len(s.Streams) != 1 {
 		t.Errorf("keys of our own are no streams of the suite: %+v", s.Streams)
 	}

@@ -1,8 +1,10 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +24,26 @@ func (g *Group) retried(name string) (stream string, ok bool) {
 	rest, braced := strings.CutPrefix(name, "{")
 	stream, ours := strings.CutSuffix(rest, "}:retry:"+g.cfg.Group)
 	return stream, braced && ours
+}
+
+// RetriedGroups returns the groups that have a stream of retries, whether they
+// exist or not, sorted.
+func (c *Client) RetriedGroups(ctx context.Context) ([]GroupRef, error) {
+	found := map[GroupRef]bool{}
+	err := c.eachKey(ctx, "{*}:retry:*", "stream", func(key string) {
+		stream, group, ok := strings.Cut(strings.TrimPrefix(key, "{"), "}:retry:")
+		if ok && stream != "" && group != "" {
+			found[GroupRef{stream, group}] = true
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("scan for what was redriven: %w", err)
+	}
+	refs := slices.Collect(maps.Keys(found))
+	slices.SortFunc(refs, func(a, b GroupRef) int {
+		return cmp.Or(strings.Compare(a.Stream, b.Stream), strings.Compare(a.Group, b.Group))
+	})
+	return refs, nil
 }
 
 // resolveRetries looks for streams of retries that are not subscribed yet.
