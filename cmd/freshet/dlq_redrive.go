@@ -101,6 +101,7 @@ func (c *cli) dlqRedriveCommand() *cobra.Command {
 		Long: `Give one dead letter, or all that a selection matches, once more to the group
 that failed, and to no other: in the order of publishing, under the ids they
 had, with all attempts before them. What fails again is a dead letter again.
+Of a group that nobody serves it warns: what is redriven to it waits.
 
 Dead letters that do not decode are redriven only when named by ID.`,
 		Example: `  freshet dlq redrive 1735987200000-0
@@ -139,7 +140,7 @@ func (c *cli) dlqRedrive(ctx context.Context, d dealing, args []string, rate flo
 	}
 	c.reportLeft(found)
 	if dryRun {
-		return c.printRedriven(found, repair.RedriveResult{}, true)
+		return c.printRedriven(found, repair.RedriveResult{}, true, c.unserved(ctx, found.refs))
 	}
 	repairer, err := c.openRepairer(ctx)
 	if err != nil {
@@ -149,7 +150,11 @@ func (c *cli) dlqRedrive(ctx context.Context, d dealing, args []string, rate flo
 	bar := newCountdown(c, len(found.refs))
 	result, err := repairer.Redrive(ctx, found.refs, repair.RedriveConfig{Rate: rate, Progress: bar.set})
 	bar.clear()
-	if printErr := c.printRedriven(found, result, false); printErr != nil {
+	unserved := []string{}
+	if result.Redriven > 0 && ctx.Err() == nil {
+		unserved = c.unserved(ctx, found.refs)
+	}
+	if printErr := c.printRedriven(found, result, false, unserved); printErr != nil {
 		return errors.Join(err, printErr)
 	}
 	switch {
@@ -162,16 +167,17 @@ func (c *cli) dlqRedrive(ctx context.Context, d dealing, args []string, rate flo
 }
 
 type redriven struct {
-	Matched  int  `json:"matched"`
-	Redriven int  `json:"redriven"`
-	Gone     int  `json:"gone"`
-	LeftOut  int  `json:"left_out"` // would match, but do not decode or are no dead letters
-	DryRun   bool `json:"dry_run"`
+	Matched  int      `json:"matched"`
+	Redriven int      `json:"redriven"`
+	Gone     int      `json:"gone"`
+	LeftOut  int      `json:"left_out"` // would match, but do not decode or are no dead letters
+	DryRun   bool     `json:"dry_run"`
+	Unserved []string `json:"unserved"` // groups that nobody works for
 }
 
-func (c *cli) printRedriven(found chosen, r repair.RedriveResult, dryRun bool) error {
+func (c *cli) printRedriven(found chosen, r repair.RedriveResult, dryRun bool, unserved []string) error {
 	out := c.list(true, "MATCHED", "REDRIVEN", "GONE", "LEFT OUT")
-	value := redriven{len(found.refs), r.Redriven, r.Gone, found.left(), dryRun}
+	value := redriven{len(found.refs), r.Redriven, r.Gone, found.left(), dryRun, unserved}
 	if err := out.add(value, plain, fmt.Sprint(len(found.refs)), fmt.Sprint(r.Redriven), fmt.Sprint(r.Gone), fmt.Sprint(found.left())); err != nil {
 		return err
 	}
