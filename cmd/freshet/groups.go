@@ -24,15 +24,17 @@ LAG is how many entries were not delivered to the group: ">= N" where only so
 many were counted, because the server's own number cannot be relied on, and
 "unknown" where it cannot be told; -o wide says why. BEHIND is the age of the
 oldest entry that the group has not settled, PENDING what was delivered and not
-acknowledged. LOST is how many entries are known to have been removed before the
-group read them. A group in red has work waiting that nobody does, or has lost
-some.`,
+acknowledged. What was redriven to the group and is not settled stands behind
+LAG, and counts for BEHIND from then on. LOST is how many entries are known to
+have been removed before the group read them. A group in red has work waiting
+that nobody does, or has lost some. One that is not on the stream is shown while
+redriven entries wait for it.`,
 		Example: `  freshet groups
   freshet groups --group crm-copy --watch
   freshet groups -o json --jq '.live_consumers == 0'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l.Patterns = args
+			l.Patterns, l.Absent = args, true
 			header := []string{"GROUP", "STREAM", "LAG", "BEHIND", "SETTLED/S", "PENDING", "RETRIED", "CONSUMERS", "DEAD LETTERS", "LOST"}
 			if c.output == "wide" {
 				header = append(header, "REDRIVEN", "LAST DELIVERED", "OLDEST UNSETTLED", "ATTEMPTS", "UNKNOWN BECAUSE")
@@ -67,6 +69,7 @@ type groupJSON struct {
 	DeadLetters    *int64         `json:"dead_letters"`
 	LastDeadLetter *string        `json:"last_dead_letter"`
 	Redriven       *int64         `json:"redriven"`
+	RedrivenSince  *string        `json:"redriven_since"`
 	LostUnread     int64          `json:"lost_unread"`
 	LastDelivered  string         `json:"last_delivered_id"`
 	Read           *int64         `json:"entries_read"`
@@ -77,7 +80,7 @@ func (c *cli) groupRows(l *looking, snapshot *inspect.Snapshot, rates inspect.Ra
 	for _, g := range groupsOf(l, snapshot) {
 		settled := rates.Settled[inspect.GroupRef{Stream: g.Stream, Group: g.Name}]
 		r := row{value: groupOf(g, settled, now), name: g.Stream + " " + g.Name, cells: []string{
-			g.Name, g.Stream, g.Lag.String(), behindCell(snapshot, g), rateCell(settled), countCell(g.Pending), g.Redelivered.String(),
+			g.Name, g.Stream, lagCell(g), behindCell(snapshot, g), rateCell(settled), countCell(g.Pending), g.Redelivered.String(),
 			consumersCell(g), deadLettersCell(g, now), countCell(g.LostUnread),
 		}}
 		if g.Unserved() && !g.Waiting().Within(0) || g.LostUnread > 0 {
@@ -88,7 +91,7 @@ func (c *cli) groupRows(l *looking, snapshot *inspect.Snapshot, rates inspect.Ra
 			if g.Oldest != nil {
 				oldest = g.Oldest.ID + " " + stateOfHold(g.Oldest)
 			}
-			r.cells = append(r.cells, countCell(g.Redriven), g.LastDelivered, oldest, countCell(g.MaxDeliveries),
+			r.cells = append(r.cells, countCell(g.Redriven), orDash(g.LastDelivered), oldest, countCell(g.MaxDeliveries),
 				orDash(cmp.Or(g.Lag.Unknown, g.OldestUnknown, g.Redelivered.Unknown)))
 		}
 		rows = append(rows, r)
@@ -105,6 +108,11 @@ func groupsOf(l *looking, s *inspect.Snapshot) (groups []*inspect.Group) {
 			}
 		}
 	}
+	for n := range s.Absent {
+		if g := &s.Absent[n]; l.meant(g.Name) {
+			groups = append(groups, g)
+		}
+	}
 	slices.SortStableFunc(groups, func(a, b *inspect.Group) int { return cmp.Compare(a.Name, b.Name) })
 	return groups
 }
@@ -117,7 +125,7 @@ func groupOf(g *inspect.Group, settled inspect.Rate, now time.Time) groupJSON {
 		Pending: g.Pending, Redelivered: exact(g.Redelivered), RedeliveredMin: g.Redelivered.N, MaxDeliveries: g.MaxDeliveries,
 		Live: known(int64(g.Live)), Silent: known(int64(g.Dead)),
 		DeadLetters: known(g.DeadLetters), LastDeadLetter: timeOrNull(g.LastDeadAt), Redriven: known(g.Redriven),
-		LostUnread: g.LostUnread, LastDelivered: g.LastDelivered, Read: known(g.Read),
+		RedrivenSince: timeOrNull(g.RedrivenAt), LostUnread: g.LostUnread, LastDelivered: g.LastDelivered, Read: known(g.Read),
 	}
 	if g.OldestPending != nil {
 		value.OldestPending = pendingOf(*g.OldestPending, now)
@@ -136,12 +144,20 @@ func exact(n inspect.Count) *int64 {
 	return &n.N
 }
 
+// lagCell is the lag, and what was redriven.
+func lagCell(g *inspect.Group) string {
+	if g.Redriven <= 0 {
+		return g.Lag.String()
+	}
+	return fmt.Sprintf("%s, %d redriven", g.Lag, g.Redriven)
+}
+
 func behindCell(s *inspect.Snapshot, g *inspect.Group) string {
 	age, known := s.OldestAge(g)
 	switch {
 	case !known:
 		return "unknown"
-	case g.Oldest == nil:
+	case g.WaitingSince().IsZero():
 		return "-"
 	}
 	return span(age)

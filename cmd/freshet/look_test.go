@@ -183,6 +183,34 @@ func TestLag(t *testing.T) {
 	exitsWith(t, exitFindings, "lag", "acknowledgments", "--redis", as, "--max", "1000000")
 }
 
+// What was redriven is not settled, whoever is there to take it.
+func TestRedrivenEventsThatWaitAreShown(t *testing.T) {
+	server := redistest.Start(t)
+	t.Setenv("REDIS_URL", server.URL())
+	server.Do("XADD", lookedAt, "1764842400001-0", "eventType", "user_created")
+	server.Do("XGROUP", "CREATE", lookedAt, "crm-copy", "$")
+	exitsWith(t, exitOK, "lag", "--max", "0", "--max-age", "1s")
+	for _, group := range []string{"crm-copy", "gone"} {
+		server.Do("XADD", "{"+lookedAt+"}:retry:"+group, "1764842400001-0", "eventType", "user_created")
+		only := []string{"--group", group}
+		out, _ := exitsWith(t, exitFindings, append([]string{"lag", "--max", "0", "-o", "jsonl", "--jq", `.redriven == 1 and .redriven_since == "2025-12-04T10:00:00.001Z"`}, only...)...)
+		if !strings.Contains(out, `"exceeded":true,"reasons":["more than 0 with what was redriven"]`) {
+			t.Errorf("%s: %s", group, out)
+		}
+		exitsWith(t, exitFindings, append([]string{"lag", "--max-age", "1s"}, only...)...)
+		if out, _ := exitsWith(t, exitOK, append([]string{"groups", "-o", "name", "--jq", ".redriven == 1 and .live_consumers == 0"}, only...)...); out != lookedAt+" "+group+"\n" {
+			t.Errorf("%s: %s", group, out)
+		}
+	}
+	exitsWith(t, exitOK, "lag", "--max", "1", "--group", "crm-copy")
+	exitsWith(t, exitFindings, "lag", lookedAt, "--max", "1") // what is not there has no lag that is known
+	exitsWith(t, exitOK, "lag", "crm:sync:role:*")
+	out, _ := exitsWith(t, exitOK, "groups")
+	if !regexp.MustCompile(`(?m)^crm-copy .* 0, 1 redriven .* none `).MatchString(out) || !regexp.MustCompile(`(?m)^gone .* unknown, 1 redriven .* none `).MatchString(out) {
+		t.Error(out)
+	}
+}
+
 func TestLookTables(t *testing.T) {
 	server := busToLookAt(t)
 	t.Setenv("REDIS_URL", server.URL())

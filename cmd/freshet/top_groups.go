@@ -72,12 +72,12 @@ func (i topItem) deadLetters() int64 {
 	return i.g.DeadLetters
 }
 
-// oldest is when the oldest entry was published that nobody has settled; now
-// where there is none.
+// oldest is when the oldest entry was published, or redriven, that nobody has
+// settled; now where there is none.
 func (i topItem) oldest(now time.Time) time.Time {
 	switch {
-	case i.g != nil && i.g.Oldest != nil:
-		return i.g.Oldest.At
+	case i.g != nil && !i.g.WaitingSince().IsZero():
+		return i.g.WaitingSince()
 	case unread(i.s):
 		return i.s.FirstAt
 	}
