@@ -95,18 +95,19 @@ var (
 	streamBytes     = newFact(prometheus.GaugeValue, plus, "freshet_stream_bytes", "Memory of the stream, as the server estimates.", "stream")
 
 	groupLag         = newFact(prometheus.GaugeValue, plus, "freshet_group_lag_events", "Entries that were not delivered to the group; none where that is unknown.", "stream", "group")
-	groupLagAge      = newFact(prometheus.GaugeValue, most, "freshet_group_lag_seconds", "Age of the oldest entry that the group has not settled; 0 when it has settled all, none where that is unknown.", "stream", "group")
+	groupLagAge      = newFact(prometheus.GaugeValue, most, "freshet_group_lag_seconds", "Age of the oldest entry that the group has not settled, since it was published or redriven; 0 when it has settled all, none where that is unknown.", "stream", "group")
 	groupLagUnknown  = newFact(prometheus.GaugeValue, most, "freshet_group_lag_unknown", "1 where the lag in events or in seconds is unknown.", "stream", "group")
 	groupPending     = newFact(prometheus.GaugeValue, plus, "freshet_group_pending", "Entries delivered to the group and not acknowledged.", "stream", "group")
 	groupPendingAge  = newFact(prometheus.GaugeValue, most, "freshet_group_oldest_pending_seconds", "Age of the oldest entry that is pending; 0 when none is.", "stream", "group")
 	groupSettled     = newFact(prometheus.GaugeValue, plus, "freshet_group_settled", "Entries that the group has read and acknowledged, as the server counts; it may be set back.", "stream", "group")
 	groupConsumers   = newFact(prometheus.GaugeValue, plus, "freshet_group_consumers", "Consumers of the group by state: live asked for something within the last minute, dead did not.", "stream", "group", "state")
 	groupDeadLetters = newFact(prometheus.GaugeValue, plus, "freshet_group_dead_letters", "Dead letters of the group from this stream that are stored.", "stream", "group")
+	groupRedriven    = newFact(prometheus.GaugeValue, plus, "freshet_group_redriven", "Entries given to the group alone once more, by a redrive or a replay, and not settled.", "stream", "group")
 	groupLost        = newFact(prometheus.GaugeValue, plus, "freshet_group_trimmed_unread", "Entries known to have been removed before the group read them.", "stream", "group")
 
 	facts = []*fact{
 		redisUp, lookedAt, problems, folded, streamPublished, streamEntries, streamBytes,
-		groupLag, groupLagAge, groupLagUnknown, groupPending, groupPendingAge, groupSettled, groupConsumers, groupDeadLetters, groupLost,
+		groupLag, groupLagAge, groupLagUnknown, groupPending, groupPendingAge, groupSettled, groupConsumers, groupDeadLetters, groupRedriven, groupLost,
 	}
 )
 
@@ -197,6 +198,7 @@ func (v *view) group(s *inspect.Snapshot, g *inspect.Group, stream, group string
 	v.addKnown(groupConsumers, int64(g.Live), stream, group, "live")
 	v.addKnown(groupConsumers, int64(g.Dead), stream, group, "dead")
 	v.addKnown(groupDeadLetters, g.DeadLetters, stream, group)
+	v.addKnown(groupRedriven, g.Redriven, stream, group)
 	v.addKnown(groupLost, g.LostUnread, stream, group)
 }
 

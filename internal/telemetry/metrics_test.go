@@ -183,6 +183,7 @@ func TestMetricsOfAConsumerAndItsNeighbours(t *testing.T) {
 	wantValue(t, got, 0, "freshet_group_pending", stream, ours)
 	wantValue(t, got, 3, "freshet_group_settled", stream, ours)
 	wantValue(t, got, 1, "freshet_group_dead_letters", stream, ours)
+	wantValue(t, got, 0, "freshet_group_redriven", stream, ours)
 	wantValue(t, got, 2, "freshet_group_lag_events", stream, theirs)
 	wantValue(t, got, 0, "freshet_group_lag_unknown", stream, theirs)
 	wantValue(t, got, 1, "freshet_group_pending", stream, theirs)
@@ -205,6 +206,24 @@ func TestRedriveIsCountedUnderItsStream(t *testing.T) {
 	wantNone(t, got, "freshet_end_to_end_seconds")
 }
 
+// TestRedrivenEventsThatWait: what was redriven and nobody takes is counted,
+// and ages.
+func TestRedrivenEventsThatWait(t *testing.T) {
+	server, bus, inspector := open(t)
+	publish(t, bus, "u1")
+	server.Do("XGROUP", "CREATE", userStream, "g", "$")
+	hourAgo := fmt.Sprintf("%d-0", time.Now().Add(-time.Hour).UnixMilli())
+	server.Do("XADD", "{"+userStream+"}:retry:g", hourAgo, "eventType", "user_created")
+	m := telemetry.NewMetrics("v")
+	watch(t, m, snapshots(inspector))
+	got := scrape(t, m)
+	wantValue(t, got, 1, "freshet_group_redriven", "stream="+userStream, "group=g")
+	wantValue(t, got, 0, "freshet_group_lag_events", "stream="+userStream, "group=g")
+	if age, ok := value(got, "freshet_group_lag_seconds", "stream="+userStream, "group=g"); !ok || age < 3600 || age > 3700 {
+		t.Errorf("it has waited for %v s, want an hour", age)
+	}
+}
+
 func TestMetricsWithoutTheServer(t *testing.T) {
 	server, _, inspector := open(t)
 	server.Kill()
@@ -222,7 +241,7 @@ func TestUnknownIsNoZero(t *testing.T) {
 		Key: "s", Length: -1, Bytes: -1, Added: -1,
 		Groups: []inspect.Group{{
 			Stream: "s", Name: "g", Lag: inspect.Count{N: 1000, AtLeast: true, Unknown: "not told"},
-			OldestUnknown: "no permission", Pending: 7, Read: -1, Live: -1, Dead: -1, DeadLetters: -1, LostUnread: 0,
+			OldestUnknown: "no permission", Pending: 7, Read: -1, Live: -1, Dead: -1, DeadLetters: -1, Redriven: -1, LostUnread: 0,
 		}},
 	}}}))
 	got := scrape(t, m)
@@ -230,7 +249,7 @@ func TestUnknownIsNoZero(t *testing.T) {
 	wantValue(t, got, 7, "freshet_group_pending", "stream=s", "group=g")
 	for _, name := range []string{
 		"freshet_published_total", "freshet_stream_entries", "freshet_stream_bytes", "freshet_group_lag_events", "freshet_group_lag_seconds",
-		"freshet_group_oldest_pending_seconds", "freshet_group_settled", "freshet_group_consumers", "freshet_group_dead_letters",
+		"freshet_group_oldest_pending_seconds", "freshet_group_settled", "freshet_group_consumers", "freshet_group_dead_letters", "freshet_group_redriven",
 	} {
 		wantNone(t, got, name)
 	}
