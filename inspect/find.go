@@ -133,6 +133,7 @@ type searcher struct {
 	*Inspector
 	text string
 	is   func(*events.Envelope) bool
+	read func(*wire.Entry) Item // default [itemOf]
 }
 
 // run searches streams from the newest entry on, some of them at a time.
@@ -197,7 +198,11 @@ func (s *searcher) take(ctx context.Context, search *Search, searches []redisstr
 		if answer.Value == nil {
 			continue // trimmed meanwhile
 		}
-		if item := itemOf(answer.Value); s.is(item.Envelope) {
+		read := itemOf
+		if s.read != nil {
+			read = s.read
+		}
+		if item := read(answer.Value); s.is(item.Envelope) {
 			search.Found = append(search.Found, item)
 		}
 	}

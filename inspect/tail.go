@@ -55,6 +55,10 @@ func (c TailConfig) Validate() error {
 type Item struct {
 	Envelope *events.Envelope // as far as it could be read
 	Refusal  *Refusal         // nil when the entry decodes
+
+	// RedrivenTo are groups that it was given to alone once more; only
+	// [Inspector.FindRedriven] looks for them.
+	RedrivenTo []string
 }
 
 // Refusal says why an entry does not decode.

@@ -110,7 +110,12 @@ func (w *wayfinder) ways(ctx context.Context, item Item) ([]Way, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups := w.groups[stream]
+	groups := slices.Clone(w.groups[stream])
+	for _, name := range item.RedrivenTo { // also to groups that are not there
+		if !slices.ContainsFunc(groups, func(g redisstream.GroupInfo) bool { return g.Name == name }) {
+			groups = append(groups, redisstream.GroupInfo{Name: name})
+		}
+	}
 	refs := make([]redisstream.GroupRef, len(groups))
 	ids := make([]wire.ID, len(groups))
 	for n, g := range groups {
@@ -123,7 +128,9 @@ func (w *wayfinder) ways(ctx context.Context, item Item) ([]Way, error) {
 	}
 	ways := make([]Way, 0, len(groups))
 	for n, g := range groups {
-		if err := pending[n].Err; err != nil {
+		redriven := slices.Contains(item.RedrivenTo, g.Name)
+		absent := redriven && redisstream.ClassOf(pending[n].Err) == redisstream.NoGroup
+		if err := pending[n].Err; err != nil && !absent {
 			if redisstream.ClassOf(err) == redisstream.Unreachable || ctx.Err() != nil {
 				return nil, fmt.Errorf("pending entries of group %s on %s: %w", g.Name, stream, err)
 			}
@@ -138,9 +145,9 @@ func (w *wayfinder) ways(ctx context.Context, item Item) ([]Way, error) {
 			if there.Value == nil {
 				way.State = Trimmed
 			}
-		case unread && there.Value == nil:
+		case unread && there.Value == nil && !redriven:
 			way.State = Trimmed
-		case unread:
+		case unread && !redriven:
 			way.State = Unread
 		default:
 			if err := w.afterwards(ctx, &way, stream, id); err != nil {

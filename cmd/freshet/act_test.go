@@ -254,6 +254,27 @@ func TestEventsGet(t *testing.T) {
 		t.Errorf("within a limit: %d: %s", code, stderr)
 	}
 
+	// Redriven, to a group that is there and to one that is not.
+	for _, group := range []string{"g\x1b[31m", "gone"} {
+		server.Do("XADD", "{"+users+"}:retry:"+group, "*", "eventType", "user_created", "eventId", "evt-3", "tenantId", "acme", "userId", "u-3",
+			"data", `{"userId":"u-3"}`, "freshet-stream", users, "freshet-id", "3-0")
+	}
+	server.Do("XADD", "{"+users+"}:retry:gone", "*", "eventType", "user_created", "eventId", "evt-8", "tenantId", "acme", "userId", "u-8",
+		"data", `{"userId":"u-8"}`, "freshet-stream", users, "freshet-id", "8-0")
+	for _, id := range []string{"3-0", "evt-3"} {
+		code, stdout, stderr := command(t, "events", "get", id)
+		if code != exitOK || strings.Count(stdout, ": redriven, waits for a consumer\n") != 2 || !strings.Contains(stdout, "  gone: redriven") || stderr != "" {
+			t.Errorf("%s: %d: %s%s", id, code, stdout, stderr)
+		}
+	}
+	for _, id := range []string{"8-0", users + "/8-0", "evt-8"} {
+		code, stdout, stderr := command(t, "events", "get", id)
+		if code != exitOK || !strings.Contains(stdout, "ENTRY         8-0\n") || !strings.Contains(stdout, "gone: redriven, waits for a consumer") ||
+			strings.Count(stdout, "freshet-") != 0 || !strings.Contains(stderr, users+"/8-0 has gone from the stream; it is shown as it was redriven") {
+			t.Errorf("%s: %d: %s%s", id, code, stdout, stderr)
+		}
+	}
+
 	// Gone from the stream, and kept as a dead letter.
 	putLetter(t, server, "9-0", "other", "max_attempts", "no", "eventType", "user_created", "eventId", "evt-9", "tenantId", "acme", "userId", "u-9", "data", `{"userId":"u-9"}`)
 	server.Do("XADD", users, "10-0", "eventType", "user_created")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,7 +121,10 @@ func (c *cli) eventsGet(ctx context.Context, id string, f *finding) error {
 		return serverError(err)
 	}
 	c.reportSearch(search)
-	items := search.Found
+	items, err := c.withRedriven(ctx, inspector, search.Found, id, f)
+	if err != nil {
+		return err
+	}
 	if len(items) == 0 {
 		if items, err = c.amongDeadLetters(ctx, inspector, id, f); err != nil {
 			return err
@@ -155,6 +159,28 @@ func (c *cli) reportSearch(search *inspect.Search) {
 	for _, s := range search.Stopped {
 		fmt.Fprintf(c.stderr, "not looked at: entries of %s before %s; see --limit, --since and --until\n", escape(s.Stream), s.ID)
 	}
+}
+
+// withRedriven adds what was redriven: to which groups, and the events that have
+// gone from their streams.
+func (c *cli) withRedriven(ctx context.Context, inspector *inspect.Inspector, items []inspect.Item, id string, f *finding) ([]inspect.Item, error) {
+	search, err := inspector.FindRedriven(ctx, id, f.FindConfig)
+	if err != nil {
+		return nil, serverError(err)
+	}
+	c.reportSearch(search)
+	for _, item := range search.Found {
+		n := slices.IndexFunc(items, func(i inspect.Item) bool {
+			return i.Envelope.Stream == item.Envelope.Stream && i.Envelope.ID == item.Envelope.ID
+		})
+		if n >= 0 {
+			items[n].RedrivenTo = append(items[n].RedrivenTo, item.RedrivenTo...)
+			continue
+		}
+		items = append(items, item)
+		fmt.Fprintf(c.stderr, "%s has gone from the stream; it is shown as it was redriven\n", escape(item.Envelope.Stream+"/"+item.Envelope.ID))
+	}
+	return items, nil
 }
 
 // amongDeadLetters looks for an event that has gone from its stream.

@@ -26,14 +26,20 @@ func (g *Group) retried(name string) (stream string, ok bool) {
 	return stream, braced && ours
 }
 
+// SplitRetryKey undoes [RetryKey].
+func SplitRetryKey(key string) (ref GroupRef, ok bool) {
+	rest, braced := strings.CutPrefix(key, "{")
+	stream, group, marked := strings.Cut(rest, "}:retry:")
+	return GroupRef{stream, group}, braced && marked && stream != "" && group != ""
+}
+
 // RetriedGroups returns the groups that have a stream of retries, whether they
 // exist or not, sorted.
 func (c *Client) RetriedGroups(ctx context.Context) ([]GroupRef, error) {
 	found := map[GroupRef]bool{}
 	err := c.eachKey(ctx, "{*}:retry:*", "stream", func(key string) {
-		stream, group, ok := strings.Cut(strings.TrimPrefix(key, "{"), "}:retry:")
-		if ok && stream != "" && group != "" {
-			found[GroupRef{stream, group}] = true
+		if ref, ok := SplitRetryKey(key); ok {
+			found[ref] = true
 		}
 	})
 	if err != nil {
