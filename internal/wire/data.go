@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,6 +106,9 @@ func (r *reading) setText(name, text string) { r.set(name, r.quoted(text)) }
 
 // withAdded returns the object with the added members behind its own.
 func (r *reading) withAdded(text string) []byte {
+	if len(r.added) == 0 && r.built != nil {
+		return r.built
+	}
 	if len(r.added) == 0 {
 		return keep(r.workspace, text)
 	}
@@ -144,22 +148,25 @@ func (r *reading) metadataOfData() *Refusal {
 // flatData builds data from payload fields at the top level of the entry.
 func (r *reading) flatData() *Refusal {
 	t := r.env.Type
-	b := append(r.scratch[:0], '{')
+	b, refusal := r.flatObject()
+	if refusal != nil {
+		return refusal
+	}
 	known := false
 	for i, f := range r.fields.List() {
 		if ofEnvelope(f.Name) {
 			continue
 		}
 		field := t.Field(f.Name)
-		value, refusal := r.flatValue(field, f, i)
+		value, quote, refusal := r.flatValue(field, f, i)
 		if refusal != nil {
 			return refusal
 		}
-		if value == "" {
+		if value == "" && !quote {
 			continue
 		}
 		known = known || field != nil
-		b = appendMember(b, member{f.Name, value})
+		b = appendFlat(b, f.Name, value, quote)
 	}
 	if !known {
 		return &Refusal{Reason: MissingField, Field: "data"}
@@ -168,45 +175,71 @@ func (r *reading) flatData() *Refusal {
 	return r.fromBuilt(append(b, '}'))
 }
 
+// flatObject begins an object of the entry's fields, with room for all of them.
+// Control characters are six bytes of JSON each: an entry that has little else
+// is refused.
+func (r *reading) flatObject() ([]byte, *Refusal) {
+	size, text := len("{}"), 1<<10
+	for f := range r.fields.All() {
+		size += quotedLength(f.Name) + quotedLength(f.Value) + len(":,")
+		text += 2 * (len(f.Name) + len(f.Value))
+	}
+	if size > text {
+		return nil, &Refusal{TooLarge, "entry", fmt.Sprintf("%d bytes as JSON, for its control characters, at most %d", size, text)}
+	}
+	return append(slices.Grow(r.scratch[:0], size), '{'), nil
+}
+
+func appendFlat(b []byte, name, value string, quote bool) []byte {
+	if !quote {
+		return appendMember(b, member{name, value})
+	}
+	return appendQuoted(appendMember(b, member{name: name}), value)
+}
+
 // fromBuilt takes an object that was put together for data.
 func (r *reading) fromBuilt(object []byte) *Refusal {
 	r.scratch = object
 	text := r.text(object)
+	if len(object) > chunk/4 { // it need not be copied once more
+		r.scratch, r.built = nil, object
+	}
 	if _, refusal := r.json.scan("data", text); refusal != nil {
 		return refusal
 	}
 	return r.fromMembers(text)
 }
 
-// flatValue returns the JSON of a top-level payload field; "" for absent. A
-// field that the catalogue does not know is a string.
-func (r *reading) flatValue(field *events.DataField, f events.Field, place int) (string, *Refusal) {
+// flatValue returns the JSON of a top-level payload field, or the text that is
+// to be quoted; "" for absent. A field that the catalogue does not know is a
+// string.
+func (r *reading) flatValue(field *events.DataField, f events.Field, place int) (value string, quote bool, refusal *Refusal) {
 	text := scalarText(f.Value, r.quotedEra)
 	if text == "" && f.Value != "" && f.Value != `""` {
-		return "", nil
+		return "", false, nil
 	}
 	if field != nil && field.Kind != events.KindString {
 		if text == "" {
-			return "", nil
+			return "", false, nil
 		}
 		switch field.Kind {
 		case events.KindBool, events.KindInt, events.KindDecimal:
 			if text == "true" || text == "false" || isNumber(text) {
-				return text, nil
+				return text, false, nil
 			}
 		case events.KindObject, events.KindAny:
 			if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
 				_, refusal := r.json.scan(field.Name, text)
-				return text, refusal
+				return text, false, refusal
 			}
 		case events.KindTime:
 			text = strings.Trim(text, `"`)
 		}
 	}
 	if strings.ToValidUTF8(text, "") != text {
-		return "", &Refusal{BadUTF8, fieldLabel(place, f.Name), "not UTF-8"}
+		return "", false, &Refusal{BadUTF8, fieldLabel(place, f.Name), "not UTF-8"}
 	}
-	return r.quoted(text), nil
+	return text, true, nil
 }
 
 // flatCredit builds the data of credit-events, whose shapes have none: the
@@ -234,7 +267,10 @@ func (r *reading) flatCredit() *Refusal {
 	if refusal != nil {
 		return refusal
 	}
-	b := append(r.scratch[:0], '{')
+	b, refusal := r.flatObject()
+	if refusal != nil {
+		return refusal
+	}
 	if id := r.named.entityID; id != "" {
 		b = appendMember(b, member{"entityId", r.quoted(id)})
 	}
@@ -248,12 +284,12 @@ func (r *reading) flatCredit() *Refusal {
 		if field == nil || isAmount(field) {
 			continue
 		}
-		value, refusal := r.flatValue(field, f, i)
+		value, quote, refusal := r.flatValue(field, f, i)
 		if refusal != nil {
 			return refusal
 		}
-		if value != "" && value != `""` {
-			b = appendMember(b, member{f.Name, value})
+		if value != "" {
+			b = appendFlat(b, f.Name, value, quote)
 			flat[f.Name] = true
 		}
 	}

@@ -60,6 +60,7 @@ type reading struct {
 	validID     string // the one that was found valid last
 	badTenant   error  // what is wrong with tenantId
 	early       bool   // the timestamp is ahead
+	built       []byte // data that was put together, when it is long; nobody else writes it
 }
 
 func (r *reading) decode() *Refusal {
@@ -122,10 +123,12 @@ func (r *reading) unwrap() *Refusal {
 		return &Refusal{BadJSONType, "event", "must be an object"}
 	}
 	var fields []events.Field
+	tenantWide := false
 	for i := range r.json.members {
 		m := &r.json.members[i]
 		switch m.kind() {
 		case jsonNull:
+			tenantWide = tenantWide || m.name == "entityId"
 		case jsonString:
 			fields = append(fields, events.Field{Name: m.name, Value: m.text()})
 		default:
@@ -134,6 +137,7 @@ func (r *reading) unwrap() *Refusal {
 	}
 	r.fields, r.quotedEra = events.FieldsOf(fields...), false
 	r.collect()
+	r.named.entityNull = tenantWide
 	r.warn("event: the whole event in one field")
 	return nil
 }

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"runtime"
@@ -431,5 +432,55 @@ func TestDecodeHostileJSONIsCheap(t *testing.T) {
 		if least > uint64(tt.limit) {
 			t.Errorf("%s: %d bytes allocated, at most %d", tt.name, least, tt.limit)
 		}
+	}
+}
+
+// TestFlatFieldsAreNotBlownUp: payload fields that stand beside the envelope are
+// put together as JSON, where a control character takes six bytes.
+func TestFlatFieldsAreNotBlownUp(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		refused    bool
+	}{
+		{"plain", strings.Repeat("n", 200_000), false},
+		{"lines", strings.Repeat("a line\n", 30_000), false},
+		{"quotes", strings.Repeat(`"`, 200_000), false},
+		{"controls", strings.Repeat("\x01", 200_000), true},
+		{"controls in many fields", strings.Repeat("\x01", 200), true},
+		{"a control", "\x01" + strings.Repeat("n", 100), false},
+		{"few controls", strings.Repeat("\x01", 100), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fields := []events.Field{
+				{Name: "eventType", Value: "user_created"}, {Name: "tenantId", Value: "t"}, {Name: "userId", Value: "u"},
+				{Name: "email", Value: "ada@example.com"}, {Name: "createdAt", Value: "2025-12-04T10:00:00.000Z"}, {Name: "notes", Value: tt.text},
+			}
+			for n := range 50 {
+				if tt.name == "controls in many fields" {
+					fields = append(fields, events.Field{Name: fmt.Sprint("f", n), Value: tt.text})
+				}
+			}
+			e := wire.Entry{Stream: "crm:sync:user:user_created", ID: wire.ID{Ms: 1764842400000}, Fields: events.FieldsOf(fields...)}
+			env, refusal := decoder.Decode(&e)
+			if tt.refused != (refusal != nil && refusal.Reason == wire.TooLarge) || !tt.refused && refusal != nil {
+				t.Errorf("%+v", refusal)
+			}
+			var data struct{ Notes string }
+			if err := json.Unmarshal(env.Data, &data); !tt.refused && (err != nil || data.Notes != tt.text) {
+				t.Errorf("data of %d bytes, %v", len(env.Data), err)
+			}
+			checkAllocation(t, &e)
+		})
+	}
+}
+
+// TestWholeEventOfATenantsCredits: a credit without an entity is the tenant's,
+// also where the event is one JSON object.
+func TestWholeEventOfATenantsCredits(t *testing.T) {
+	e := entry("credit-events", "event", `{"eventType":"credit.allocated","eventId":"e-1","tenantId":"t","entityType":"organization","entityId":null,`+
+		`"amount":"1","timestamp":"2025-12-04T10:00:00.000Z","metadata":{"allocationId":"a-1"}}`)
+	env, refusal := decoder.Decode(&e)
+	if refusal != nil || env.Entity.ID != "t" {
+		t.Errorf("%+v, %+v", env.Entity, refusal)
 	}
 }

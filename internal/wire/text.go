@@ -149,10 +149,43 @@ func appendQuoted(b []byte, s string) []byte {
 		if n == len(s) {
 			return append(b, '"')
 		}
-		if c := s[n]; c >= ' ' {
+		switch c := s[n]; {
+		case c >= ' ':
 			b = append(b, '\\', c)
-		} else {
+		case shortEscape(c) != 0:
+			b = append(b, '\\', shortEscape(c))
+		default:
 			b = fmt.Appendf(b, `\u%04x`, c)
+		}
+		s = s[n+1:]
+	}
+}
+
+// shortEscape returns the letter of a control character's escape, or 0.
+func shortEscape(c byte) byte {
+	switch c {
+	case '\n':
+		return 'n'
+	case '\r':
+		return 'r'
+	case '\t':
+		return 't'
+	}
+	return 0
+}
+
+// quotedLength returns how many bytes appendQuoted appends.
+func quotedLength(s string) int {
+	length := len(s) + 2
+	for {
+		n := plainLength(s)
+		if n == len(s) {
+			return length
+		}
+		if c := s[n]; c >= ' ' || shortEscape(c) != 0 {
+			length++
+		} else {
+			length += 5
 		}
 		s = s[n+1:]
 	}
