@@ -3,6 +3,7 @@ package personal
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"unicode/utf8"
 
@@ -25,9 +26,15 @@ var fieldName = strings.NewReplacer("_", "", "-", "", " ", "")
 // Is tells whether a field of this name says who a person is.
 func Is(name string) bool { return personal[fieldName.Replace(strings.ToLower(name))] }
 
+// maxDepth is how many containers may lie within each other: an event has 32 at
+// most, and a text may have millions.
+const maxDepth = 64
+
+var errDepth = errors.New("too deep")
+
 // JSON hides the values of personal fields at any depth of a JSON object, also
 // of one within a string, and keeps everything else as it is. What is no JSON
-// is hidden.
+// is hidden, and what is too deep for an event.
 func JSON(raw json.RawMessage) json.RawMessage {
 	if raw == nil {
 		return nil
@@ -35,20 +42,23 @@ func JSON(raw json.RawMessage) json.RawMessage {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	var b bytes.Buffer
-	if err := maskValue(d, &b, false); err != nil {
+	if err := maskValue(d, &b, false, 0); err != nil {
 		return json.RawMessage(`"***"`)
 	}
 	return b.Bytes()
 }
 
-func maskValue(d *json.Decoder, b *bytes.Buffer, hidden bool) error {
+func maskValue(d *json.Decoder, b *bytes.Buffer, hidden bool, depth int) error {
 	token, err := d.Token()
 	if err != nil {
 		return err
 	}
 	switch token := token.(type) {
 	case json.Delim:
-		return maskMembers(d, b, token, hidden)
+		if depth == maxDepth {
+			return errDepth
+		}
+		return maskMembers(d, b, token, hidden, depth+1)
 	case string:
 		switch {
 		case hidden:
@@ -71,7 +81,7 @@ func maskValue(d *json.Decoder, b *bytes.Buffer, hidden bool) error {
 
 // maskMembers masks an object or an array; those in a personal field are
 // personal as a whole.
-func maskMembers(d *json.Decoder, b *bytes.Buffer, open json.Delim, hidden bool) error {
+func maskMembers(d *json.Decoder, b *bytes.Buffer, open json.Delim, hidden bool, depth int) error {
 	b.WriteByte(byte(open))
 	for n := 0; d.More(); n++ {
 		if n > 0 {
@@ -87,7 +97,7 @@ func maskMembers(d *json.Decoder, b *bytes.Buffer, open json.Delim, hidden bool)
 			writeJSON(b, name)
 			b.WriteByte(':')
 		}
-		if err := maskValue(d, b, within); err != nil {
+		if err := maskValue(d, b, within, depth); err != nil {
 			return err
 		}
 	}

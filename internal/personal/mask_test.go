@@ -2,6 +2,8 @@ package personal_test
 
 import (
 	"encoding/json"
+	"runtime/debug"
+	"strings"
 	"testing"
 
 	"github.com/freshet/freshet/events"
@@ -51,5 +53,21 @@ func TestFields(t *testing.T) {
 		if got[0] != (events.Field{Name: test.name, Value: test.want}) {
 			t.Errorf("%s %s: %s, want %s", test.name, test.value, got[0].Value, test.want)
 		}
+	}
+}
+
+// TestJSONOfAnyDepth: what is too deep for an event is hidden, before it takes
+// the whole stack.
+func TestJSONOfAnyDepth(t *testing.T) {
+	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))
+	for _, open := range []string{"[", `{"a":`, `[{"a":`} {
+		deep := json.RawMessage(strings.Repeat(open, 1<<18))
+		if got := string(personal.JSON(deep)); got != `"***"` {
+			t.Errorf("%s: %d bytes", open, len(got))
+		}
+	}
+	event := strings.Repeat(`{"email":`, 1) + strings.Repeat("[", 31) + `"ada@example.com"` + strings.Repeat("]", 31) + "}"
+	if got := string(personal.JSON(json.RawMessage(event))); strings.Contains(got, "ada") || len(got) < 64 {
+		t.Errorf("as deep as an event may be: %s", got)
 	}
 }
