@@ -136,6 +136,23 @@ func (m *merge) withLow(due []*source, atMost int) []*source {
 	return due
 }
 
+// withBehind adds to the sources that are to be read those that a read may have
+// looked at before what is held was there. Else, where one stream after the other
+// runs empty, each would be read alone.
+func (m *merge) withBehind(due []*source, atMost int) []*source {
+	first := m.first()
+	if first == nil {
+		return due
+	}
+	for _, s := range m.sources {
+		if atMost > 0 && s.full == 0 && s.known.Compare(m.seen) < 0 && !s.blocks(first) && !s.gone && s.phase == reading {
+			due = append(due, s)
+			atMost--
+		}
+	}
+	return due
+}
+
 // lowest takes the item with the lowest id of those read so far, of which
 // there is one.
 func (m *merge) lowest() *item {

@@ -43,6 +43,7 @@ type reader struct {
 	settled map[wire.Ref]bool
 
 	empty bool // the last read found nothing
+	apart bool // a read of several streams looks at one after the other
 	size  int  // bytes of an entry, on the average of the last read that found some; 0: unknown
 }
 
@@ -168,7 +169,12 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 		due = due[:free]
 		block = min(block, turnBlock)
 	}
-	due = r.withLow(due, min(free-len(hungry), e.most()/2-r.held)) // which leave room for those that are hungry
+	room := min(free-len(hungry), e.most()/2-r.held) // which leaves some for those that are hungry
+	if r.apart {
+		due = r.withBehind(due, room)
+	} else {
+		due = r.withLow(due, room)
+	}
 	due, count := e.portion(due, len(hungry), free)
 	if len(due) < len(hungry) {
 		block = min(block, turnBlock)
@@ -203,6 +209,8 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 		}
 		if p.atOnce {
 			seen = r.seen
+		} else {
+			r.apart = true
 		}
 		for _, s := range due {
 			r.read(s, count, s.brought, s.last, seen)

@@ -106,6 +106,35 @@ func TestOrderOverShards(t *testing.T) {
 	}
 }
 
+// TestReadsOfEventsOnManyShards: what a read brings of many streams is released
+// by one more, not by one for each stream.
+func TestReadsOfEventsOnManyShards(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		names := manyStreams(20)
+		s := newServer(names...)
+		c := &shards{client: &client{server: s, name: "c"}}
+		rec := newRecorder(t, nil)
+		cfg := config(c.client, rec)
+		cfg.Transport = c
+		cfg.MaxInFlight = 1000
+		r := start(t, cfg)
+		pass(time.Minute + time.Millisecond)
+		before := c.read.Load()
+		var want []wire.Ref
+		for _, name := range names {
+			want = append(want, s.publish(name, "a", "single"))
+		}
+		pass(200 * time.Millisecond)
+		if n := c.read.Load() - before; n > 3 {
+			t.Errorf("%d reads", n)
+		}
+		if got := refsOf(rec.attempts()); !slices.Equal(got, want) {
+			t.Errorf("handled %v, want %v", got, want)
+		}
+		r.drainCleanly()
+	})
+}
+
 // TestReadsOfAnEvent: where a read looks at all streams at once, an event needs
 // no other; of shards, those that were looked at before are read once more. An
 // idle consumer does not read more often for it.
