@@ -226,7 +226,7 @@ func (c *Client) RemoveConsumer(ctx context.Context, stream, group, consumer str
 	if consumer == "" {
 		return false, nil // the script would take it for all
 	}
-	n, err := c.run(ctx, pruneScript, []string{stream, StateKey(stream, group)}, group, millis(idle), consumer, "").AsInt64()
+	n, err := c.run(ctx, pruneScript, c.pruneKeys(stream, group), group, millis(idle), consumer, "").AsInt64()
 	if err != nil {
 		return false, fmt.Errorf("remove a consumer of group %s on %s: %w", group, stream, err)
 	}

@@ -127,6 +127,46 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// What is kept of a group lies in the slot of its stream, but not of a stream of
+// retries.
+func TestClusterConsumersAreRemovedFromRetries(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t)
+	c := open(t, nodes[0].URL())
+	ctx := t.Context()
+	g, other := group(t, c, "a"), group(t, c, "b")
+	_, letter := bury(t, c, g, s1, someFields)
+	redrive(t, c, s1, letter)
+	retries := redisstream.RetryKey(s1, "g")
+	for _, each := range []*redisstream.Group{g, other} {
+		redisstream.MakeResolveDue(each)
+		read(t, each, 10)
+		if !slices.Contains(each.Streams(), retries) {
+			t.Fatalf("streams %q", each.Streams())
+		}
+	}
+	if entries := read(t, g, 10); len(entries) > 0 {
+		if err := g.Ack(ctx, refs(entries)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removed := 0
+	eventually(t, "the other is removed", func() bool {
+		n, err := g.Prune(ctx, time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		removed += n
+		return removed > 0
+	})
+	if _, err := c.RemoveConsumer(ctx, retries, "g", "b", time.Millisecond); err != nil {
+		t.Error(err)
+	}
+	if err := g.Leave(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // A read of several nodes is a command to each. What comes to a stream after its
 // node has answered is older than what another node finds later, and is handled
 // before it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -100,6 +101,9 @@ func (c *Client) trim(ctx context.Context, stream string, olderThan time.Duratio
 		return found, floor, fmt.Errorf("trim %s: a key of Freshet's own, which is never trimmed", stream)
 	}
 	keys, args := []string{stream}, []string{strconv.FormatInt(olderThan.Milliseconds(), 10), how}
+	if c.cluster && strings.ContainsAny(stream, "{}") {
+		kept = nil // it is no consumer's, see pruneKeys
+	}
 	for _, group := range kept {
 		keys, args = append(keys, StateKey(stream, group)), append(args, group)
 	}

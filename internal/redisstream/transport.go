@@ -360,13 +360,19 @@ func (g *Group) Prune(ctx context.Context, idle time.Duration) (removed int, err
 	return g.prune(ctx, idle.Milliseconds(), "", g.cfg.Consumer)
 }
 
+// lastLook is how long one that leaves looks for losses.
+const lastLook = time.Second
+
 // Leave removes this consumer from the streams where it holds nothing. It
 // comes back by itself when it reads.
 func (g *Group) Leave(ctx context.Context) error {
 	// Some servers take what was deleted for read once the group is past it:
 	// the next loss is told by counts that begin behind that.
-	g.lookForLossesSoon()
-	g.lookForLossesIfDue(ctx)
+	look, cancel := context.WithTimeout(ctx, lastLook)
+	if err := g.lookForLosses(look); err != nil {
+		g.log.Debug("losses could not be looked for", "group", g.cfg.Group, "error", err)
+	}
+	cancel()
 	for {
 		_, err := g.prune(ctx, -1, g.cfg.Consumer, "")
 		// The calls that were given up before may have been making the connection.
@@ -380,7 +386,7 @@ func (g *Group) prune(ctx context.Context, idleMs int64, only, spared string) (r
 	streams := g.Streams()
 	calls := make([]scriptCall, len(streams))
 	for i, s := range streams {
-		calls[i] = scriptCall{[]string{s, StateKey(s, g.cfg.Group)}, []string{g.cfg.Group, strconv.FormatInt(idleMs, 10), only, spared}}
+		calls[i] = scriptCall{g.c.pruneKeys(s, g.cfg.Group), []string{g.cfg.Group, strconv.FormatInt(idleMs, 10), only, spared}}
 	}
 	var errs []error
 	for i, reply := range g.c.runAll(ctx, pruneScript, calls) {
@@ -391,6 +397,16 @@ func (g *Group) prune(ctx context.Context, idleMs int64, only, spared string) (r
 		removed += int(n)
 	}
 	return removed, errors.Join(errs...)
+}
+
+// pruneKeys are the keys of prune.lua. Names with braces, such as those of
+// streams of retries, have nothing kept of them in a cluster, where it would be
+// in another slot.
+func (c *Client) pruneKeys(stream, group string) []string {
+	if c.cluster && strings.ContainsAny(stream, "{}") {
+		return []string{stream}
+	}
+	return []string{stream, StateKey(stream, group)}
 }
 
 // idTexts returns the ids of all chunks as text, cut from one string.

@@ -3,7 +3,8 @@
 -- back is told by the count of removals that its group is the same as before.
 --
 -- KEYS[1]  stream
--- KEYS[2]  what is kept of the group, see look.lua; pruned, how many were removed
+-- KEYS[2]  what is kept of the group, see look.lua; pruned, how many were removed;
+--          may be left out
 -- ARGV     group, idle ms to exceed, the only consumer to look at or '',
 --          a consumer to leave alone or ''
 -- Returns  how many were removed
@@ -16,7 +17,7 @@ for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
     removed = removed + 1
   end
 end
-if removed > 0 and tonumber(ARGV[2]) >= 0 then -- else it leaves by itself
+if KEYS[2] and removed > 0 and tonumber(ARGV[2]) >= 0 then -- else it leaves by itself
   redis.call('HINCRBY', KEYS[2], 'pruned', removed)
 end
 return removed
