@@ -270,7 +270,7 @@ func TestEventsGet(t *testing.T) {
 	for _, id := range []string{"8-0", users + "/8-0", "evt-8"} {
 		code, stdout, stderr := command(t, "events", "get", id)
 		if code != exitOK || !strings.Contains(stdout, "ENTRY         8-0\n") || !strings.Contains(stdout, "gone: redriven, waits for a consumer") ||
-			strings.Count(stdout, "freshet-") != 0 || !strings.Contains(stderr, users+"/8-0 has gone from the stream; it is shown as it was redriven") {
+			strings.Count(stdout, "freshet-") != 0 || !strings.Contains(stderr, users+"/8-0 was not found on its stream; it is shown as it was redriven") {
 			t.Errorf("%s: %d: %s%s", id, code, stdout, stderr)
 		}
 	}

@@ -161,8 +161,8 @@ func (c *cli) reportSearch(search *inspect.Search) {
 	}
 }
 
-// withRedriven adds what was redriven: to which groups, and the events that have
-// gone from their streams.
+// withRedriven adds what was redriven: to which groups, and the events that were
+// not found on their streams.
 func (c *cli) withRedriven(ctx context.Context, inspector *inspect.Inspector, items []inspect.Item, id string, f *finding) ([]inspect.Item, error) {
 	search, err := inspector.FindRedriven(ctx, id, f.FindConfig)
 	if err != nil {
@@ -178,7 +178,7 @@ func (c *cli) withRedriven(ctx context.Context, inspector *inspect.Inspector, it
 			continue
 		}
 		items = append(items, item)
-		fmt.Fprintf(c.stderr, "%s has gone from the stream; it is shown as it was redriven\n", escape(item.Envelope.Stream+"/"+item.Envelope.ID))
+		fmt.Fprintf(c.stderr, "%s was not found on its stream; it is shown as it was redriven\n", escape(item.Envelope.Stream+"/"+item.Envelope.ID))
 	}
 	return items, nil
 }

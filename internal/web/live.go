@@ -61,6 +61,7 @@ func (b *liveBuffer) add(row liveRow) {
 		b.Skipped++
 	}
 	b.Rows = append(b.Rows, row)
+	b.seen = row.ID
 }
 
 func (b *liveBuffer) take() (message liveMessage, seen string) {
@@ -110,8 +111,8 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- d.cfg.Inspector.Tail(ctx, cfg, func(item inspect.Item) error {
-			buffer.saw(item.Envelope.ID)
 			if item.Envelope.ID == after || !matches(item, q.Get("type"), q.Get("tenant")) {
+				buffer.saw(item.Envelope.ID)
 				return nil
 			}
 			row := rowOf(item)

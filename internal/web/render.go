@@ -126,10 +126,12 @@ func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, name string, 
 	v.ReadOnly = d.cfg.Repairer == nil
 	v.Tokens = d.hasTokens()
 	v.HasCopy = d.cfg.Copy != nil
-	v.Server = d.cfg.Server
 	v.Here = r.URL.RequestURI()
 	v.Now = time.Now()
-	v.RunningJobs = d.jobs.running()
+	if !v.Tokens || roleOf(r) != nobody { // a stranger is told nothing
+		v.Server = d.cfg.Server
+		v.RunningJobs = d.jobs.running()
+	}
 	var b bytes.Buffer
 	if err := pages[name].ExecuteTemplate(&b, "layout", v); err != nil {
 		d.log.ErrorContext(r.Context(), "dashboard: page failed", "page", name, "error", err)
