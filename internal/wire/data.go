@@ -201,8 +201,8 @@ func appendFlat(b []byte, name, value string, quote bool) []byte {
 func (r *reading) fromBuilt(object []byte) *Refusal {
 	r.scratch = object
 	text := r.text(object)
-	if len(object) > chunk/4 { // it need not be copied once more
-		r.scratch, r.built = nil, object
+	if len(object) > chunk/4 && cap(object) < 2*len(object) { // it need not be copied once more
+		r.scratch, r.built = nil, slices.Clip(object)
 	}
 	if _, refusal := r.json.scan("data", text); refusal != nil {
 		return refusal
