@@ -2,6 +2,8 @@ package freshet
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/freshet/freshet/events"
@@ -21,7 +23,7 @@ func (o *observer) Settled(ctx context.Context, s delivery.Settlement) error {
 		}
 	}
 	if c.cfg.OnSettled != nil {
-		c.cfg.OnSettled(Settlement{
+		c.onSettled(Settlement{
 			Delivery: c.deliver(s.Message),
 			Outcome:  s.Outcome,
 			Reason:   s.Reason,
@@ -30,6 +32,17 @@ func (o *observer) Settled(ctx context.Context, s delivery.Settlement) error {
 		})
 	}
 	return nil
+}
+
+// onSettled tells who wants to know. A panic there must not keep the entry from
+// being settled: it would come again, and panic again.
+func (c *Consumer) onSettled(s Settlement) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.log.Error("OnSettled panicked", "stream", s.Stream, "id", s.ID, "value", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+		}
+	}()
+	c.cfg.OnSettled(s)
 }
 
 func (o *observer) Retried(m *delivery.Message, err error, after time.Duration) {

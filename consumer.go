@@ -70,7 +70,7 @@ type ConsumerConfig struct {
 	DrainTimeout   time.Duration // for what is in hand when Run's context ends; default 25 s
 
 	// OnSettled, when set, is told of every entry's end. It is called from
-	// several goroutines and must return quickly.
+	// several goroutines and must return quickly. A panic in it is logged.
 	OnSettled func(Settlement)
 }
 

@@ -206,3 +206,65 @@ func TestKeyThatIsOverwrittenWithEventsInHandStopsNoOther(t *testing.T) {
 		t.Errorf("stopping took %v", took)
 	}
 }
+
+// A panic of who is told of settlements is logged, and settles the entry all
+// the same.
+func TestPanicInOnSettled(t *testing.T) {
+	bus, server := start(t)
+	cfg := quick("g")
+	var told atomic.Int64
+	cfg.OnSettled = func(freshet.Settlement) {
+		told.Add(1)
+		panic("told")
+	}
+	c := bus.Consumer(cfg)
+	onUser(c, func(e *freshet.Event[events.UserCreated]) error {
+		if e.Data.UserID == "user-1" {
+			return freshet.Permanent(context.Canceled)
+		}
+		return nil
+	})
+	r := runConsumer(t, c)
+	for n := range 3 {
+		publish(t, bus, user(n))
+	}
+	eventually(t, "all are settled", func() bool { return told.Load() == 3 && pending(server, userStream, "g") == int64(0) })
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// broken is an error whose chain cannot be followed.
+type broken struct{ err error }
+
+func (*broken) Error() string   { return "broken" }
+func (b *broken) Unwrap() error { return b.err }
+
+// An error that panics when it is asked what it is fails its event alone.
+func TestErrorThatPanicsWhenItIsAsked(t *testing.T) {
+	bus, server := start(t)
+	cfg := quick("g")
+	cfg.MaxAttempts = 1
+	c := bus.Consumer(cfg)
+	var handled atomic.Int64
+	onUser(c, func(e *freshet.Event[events.UserCreated]) error {
+		if e.Data.UserID == "user-1" {
+			return (*broken)(nil)
+		}
+		handled.Add(1)
+		return nil
+	})
+	r := runConsumer(t, c)
+	for n := range 3 {
+		publish(t, bus, user(n))
+	}
+	eventually(t, "the others are handled, and it is dead-lettered", func() bool {
+		return handled.Load() == 2 && pending(server, userStream, "g") == int64(0)
+	})
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+	if n := c.Stats().DeadLettered; n != 1 {
+		t.Errorf("%d dead letters", n)
+	}
+}

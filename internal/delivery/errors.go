@@ -67,6 +67,15 @@ func isUnavailable(err error) bool {
 	return errors.As(err, &e) && e.Unavailable()
 }
 
+// askAll asks an error of a handler all that it will be asked later. An answer
+// may panic, such as that of a nil pointer in disguise.
+func askAll(err error) {
+	_ = err.Error()
+	isPermanent(err)
+	isUnavailable(err)
+	retryAfter(err)
+}
+
 // retryAfter returns the wait that the error asks for, if it does.
 func retryAfter(err error) (time.Duration, bool) {
 	var e interface{ RetryAfter() time.Duration }

@@ -148,7 +148,7 @@ func (e *Engine) invoke(ctx *limited, route *Route, ms []*Message) (err error) {
 		err = route.Handle(ctx, ms[0])
 	}
 	if err != nil {
-		_ = err.Error() // which panics where err is a nil pointer in disguise
+		askAll(err)
 	}
 	returned = true
 	return err
