@@ -167,6 +167,25 @@ func TestClusterConsumersAreRemovedFromRetries(t *testing.T) {
 	}
 }
 
+// What is kept beside a name with braces is in another slot: that is an error,
+// and not the end of the process.
+func TestClusterNamesWithBraces(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t)
+	c := open(t, nodes[0].URL())
+	for _, stream := range []string{"a}b", "x{y}z", ""} {
+		if _, err := c.RemoveConsumer(t.Context(), stream, "g", "a", time.Second); err == nil {
+			t.Errorf("%q: a consumer was removed", stream)
+		}
+		if _, err := c.Rewind(t.Context(), stream, "g", wire.ID{}, redisstream.Behind{}); err == nil || !strings.Contains(err.Error(), "braces") {
+			t.Errorf("%q: rewind: %v", stream, err)
+		}
+	}
+	if _, _, err := c.AcquireLease(t.Context(), "}x", "a", time.Second); err == nil || !strings.Contains(err.Error(), "braces") {
+		t.Errorf("lease: %v", err)
+	}
+}
+
 // A read of several nodes is a command to each. What comes to a stream after its
 // node has answered is older than what another node finds later, and is handled
 // before it.

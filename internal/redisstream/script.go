@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	_ "embed"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 
@@ -60,6 +61,22 @@ var (
 // scriptCall is one run of a script. All keys share a cluster slot.
 type scriptCall struct{ keys, args []string }
 
+var errSlots = errors.New("what is kept of it is in another slot of the cluster: its name has braces, or is empty")
+
+// oneSlot tells whether a node of a cluster has all keys; the library panics
+// where they are in different slots.
+func (c *Client) oneSlot(keys []string) bool {
+	if !c.cluster || len(keys) == 1 {
+		return true
+	}
+	slots := map[uint16]bool{}
+	for _, key := range keys {
+		cmd := c.rc.B().Exists().Key(key).Build()
+		slots[cmd.Slot()] = true
+	}
+	return len(slots) == 1
+}
+
 // run runs a script once.
 func (c *Client) run(ctx context.Context, s script, keys []string, args ...string) rueidis.RedisResult {
 	return c.runAll(ctx, s, []scriptCall{{keys, args}})[0]
@@ -71,9 +88,16 @@ func (c *Client) run(ctx context.Context, s script, keys []string, args ...strin
 func (c *Client) runAll(ctx context.Context, s script, calls []scriptCall) []rueidis.RedisResult {
 	const mostNodes = 64 // then each call is sent with the text
 	results := make([]rueidis.RedisResult, len(calls))
-	left := make([]int, len(calls))
-	for i := range left {
-		left[i] = i
+	left := make([]int, 0, len(calls))
+	for i, call := range calls {
+		if c.oneSlot(call.keys) {
+			left = append(left, i)
+		} else {
+			results[i] = failAll(1, errSlots)[0]
+		}
+	}
+	if len(left) == 0 {
+		return results
 	}
 	for rounds := 0; ; rounds++ {
 		cmds := make([]rueidis.Completed, len(left))

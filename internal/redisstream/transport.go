@@ -348,6 +348,9 @@ func (g *Group) Unsettled(ctx context.Context) (pending int64, unread bool, err 
 
 func pendingCount(summary rueidis.RedisResult) (int64, error) {
 	parts, err := summary.ToArray()
+	if err == nil && len(parts) == 0 {
+		err = errors.New("no elements")
+	}
 	if err != nil {
 		return 0, err
 	}
