@@ -170,10 +170,10 @@ func (e *Engine) fetchNew(hungry []*source, free int) {
 		block = min(block, turnBlock)
 	}
 	room := min(free-len(hungry), e.most()/2-r.held) // which leaves some for those that are hungry
+	blocking := len(due)
+	due = r.withLow(due, room)
 	if r.apart {
-		due = r.withBehind(due, room)
-	} else {
-		due = r.withLow(due, room)
+		due = r.withBehind(due, room-(len(due)-blocking))
 	}
 	due, count := e.portion(due, len(hungry), free)
 	if len(due) < len(hungry) {

@@ -137,7 +137,7 @@ func (r *reading) unwrap() *Refusal {
 	}
 	r.fields, r.quotedEra = events.FieldsOf(fields...), false
 	r.collect()
-	r.named.entityNull = tenantWide
+	r.named.entityNull = r.named.entityNull || tenantWide
 	r.warn("event: the whole event in one field")
 	return nil
 }

@@ -477,10 +477,12 @@ func TestFlatFieldsAreNotBlownUp(t *testing.T) {
 // TestWholeEventOfATenantsCredits: a credit without an entity is the tenant's,
 // also where the event is one JSON object.
 func TestWholeEventOfATenantsCredits(t *testing.T) {
-	e := entry("credit-events", "event", `{"eventType":"credit.allocated","eventId":"e-1","tenantId":"t","entityType":"organization","entityId":null,`+
-		`"amount":"1","timestamp":"2025-12-04T10:00:00.000Z","metadata":{"allocationId":"a-1"}}`)
-	env, refusal := decoder.Decode(&e)
-	if refusal != nil || env.Entity.ID != "t" {
-		t.Errorf("%+v, %+v", env.Entity, refusal)
+	for _, none := range []string{`null`, `"null"`} {
+		e := entry("credit-events", "event", `{"eventType":"credit.allocated","eventId":"e-1","tenantId":"t","entityType":"organization","entityId":`+none+
+			`,"amount":"1","timestamp":"2025-12-04T10:00:00.000Z","metadata":{"allocationId":"a-1"}}`)
+		env, refusal := decoder.Decode(&e)
+		if refusal != nil || env.Entity.ID != "t" {
+			t.Errorf("%s: %+v, %+v", none, env.Entity, refusal)
+		}
 	}
 }
