@@ -168,18 +168,61 @@ func (g *Group) answered(stream string) {
 	}
 }
 
-// patience is how long the next look at a stream waits for the server. After
-// a call that got no answer another node may soon serve the stream, or the
-// same one over a new connection: it is better to ask again than to wait. A
-// server that is just slow gets more time by and by.
-func (g *Group) patience(stream string) time.Duration {
+// patience is how long the next look at a stream waits for the server, and
+// whether it asks again meanwhile. After a call that got no answer the same
+// server may soon be reached over a new connection, and it is better to ask
+// again than to wait; one that is just slow gets more time by and by. In a
+// cluster another node may serve the stream at any moment, and the first few
+// looks ask again until it does.
+func (g *Group) patience(stream string) (limit time.Duration, again bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.streams[stream]
-	if s == nil || s.unanswered == 0 {
-		return silence
+	switch {
+	case s == nil || s.unanswered == 0:
+		return silence, false
+	case g.c.cluster && s.unanswered <= 3:
+		return silence, true
 	}
-	return min(300*time.Millisecond+time.Duration(s.unanswered-1)*100*time.Millisecond, silence)
+	return min(300*time.Millisecond+time.Duration(s.unanswered-1)*100*time.Millisecond, silence), false
+}
+
+// askAgain is how long insist waits for an answer before it asks once more.
+const askAgain = 250 * time.Millisecond
+
+// insist makes a call that may be made twice and, if it is to, makes it again
+// while there is no answer. The first reply is the answer; an error counts when
+// no call is left that may bring one. Calls must end by themselves.
+func insist(again bool, call func() rueidis.RedisResult) rueidis.RedisResult {
+	if !again {
+		return call()
+	}
+	replies := make(chan rueidis.RedisResult)
+	done := make(chan struct{})
+	defer close(done)
+	ticker := time.NewTicker(askAgain)
+	defer ticker.Stop()
+	ask := func() {
+		go func() {
+			reply := call()
+			select {
+			case replies <- reply:
+			case <-done:
+			}
+		}()
+	}
+	ask()
+	for asked := 1; ; {
+		select {
+		case reply := <-replies:
+			if asked--; asked == 0 || ClassOf(reply.Error()) != Unreachable {
+				return reply
+			}
+		case <-ticker.C:
+			ask()
+			asked++
+		}
+	}
 }
 
 func (g *Group) delivered(name string) wire.ID {

@@ -62,9 +62,12 @@ func (g *Group) Read(ctx context.Context, streams []string, count int, block tim
 // Own lists own pending entries. See [delivery.Transport].
 func (g *Group) Own(ctx context.Context, stream string, after wire.ID, count int) (delivery.Pending, error) {
 	defer g.listPending()()
-	ctx, cancel := context.WithTimeoutCause(ctx, g.patience(stream), errNoAnswer)
+	patience, again := g.patience(stream)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errNoAnswer)
 	defer cancel()
-	reply := g.c.run(ctx, ownScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, next(after).String(), strconv.Itoa(count))
+	reply := insist(again, func() rueidis.RedisResult {
+		return g.c.run(ctx, ownScript, []string{stream}, g.cfg.Group, g.cfg.Consumer, next(after).String(), strconv.Itoa(count))
+	})
 	page, err := g.parsePending(stream, reply)
 	if err != nil {
 		return delivery.Pending{}, g.failure(ctx, "own pending entries of "+stream, err, stream)
